@@ -1,0 +1,82 @@
+"""What a kernel family declares, so that lowering can call it and one generic test can test it.
+
+A family file `kernels/<family>.py` defines `KERNELS: tuple[Kernel, ...]`. The C source
+`kernels/c/<family>.c` defines each kernel as
+
+    ES_FN void es_<name>(int size..., const float *restrict in..., float *restrict out..., ...)
+
+with the sizes first and the pointers after them, in the order declared here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Sizes = Mapping[str, int]
+
+
+class Role(enum.Enum):
+    """What a pointer parameter is for."""
+
+    IN = "in"
+    CONST = "const"  # packed weights, 64-byte aligned
+    OUT = "out"
+    SCRATCH = "scratch"  # 64-byte aligned, contents undefined before and after
+
+
+@dataclasses.dataclass(frozen=True)
+class Arg:
+    """One pointer parameter.
+
+    Args:
+        name: The C parameter.
+        role: What it is for.
+        dtype: numpy name of the element type.
+    """
+
+    name: str
+    role: Role
+    dtype: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One test case: sizes, the unpacked inputs by argument name, and the consts packed."""
+
+    sizes: dict[str, int]
+    arrays: dict[str, Array]  # IN and CONST arguments as the C function takes them
+    raw: dict[str, Array]  # whatever `reference` needs (unpacked weights and so on)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """One C function and all that is needed to call and test it.
+
+    Args:
+        name: Symbol without the `es_` prefix.
+        source: File under `kernels/c/`.
+        sizes: Names of the leading `int` parameters, in order. `T` may be unknown at compile time.
+        args: The pointer parameters, in order.
+        scratch: Bytes of SCRATCH for given sizes; affine in `T`.
+        out_shapes: Shapes of the OUT arguments for given sizes.
+        reference: float64 reference: case -> {out name: array}.
+        cases: Yields test cases: sizes below, at and above each tile, and odd ones.
+        tolerance: Largest error relative to max(1, max|reference|); its reason stands beside it.
+    """
+
+    name: str
+    source: str
+    sizes: tuple[str, ...]
+    args: tuple[Arg, ...]
+    scratch: Callable[[Sizes], int]
+    out_shapes: Callable[[Sizes], dict[str, tuple[int, ...]]]
+    reference: Callable[[Case], dict[str, Array]]
+    cases: Callable[[np.random.Generator], Iterable[Case]]
+    tolerance: float
