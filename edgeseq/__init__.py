@@ -1,0 +1,3 @@
+"""edgeseq: compile trained sequence models into tiny, dependency-free streaming libraries."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,43 @@
+"""Guards and fixtures shared by every test."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--models", metavar="DIR", help="folder with the real trained models")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop if edgeseq.* is not this checkout (set EDGESEQ_TEST_INSTALLED=1 to test a wheel)."""
+    if os.environ.get("EDGESEQ_TEST_INSTALLED"):
+        return
+    for name in ("edgeseq", "edgeseq.passes", "edgeseq.kernels", "edgeseq.targets"):
+        try:
+            got = Path(importlib.import_module(name).__file__ or "").parent
+        except ImportError as e:
+            raise pytest.UsageError(f"{e}\n  fix: pip install -e . (in {ROOT})") from None
+        want = ROOT / name.rpartition(".")[2]
+        if got != want:
+            raise pytest.UsageError(
+                f"{name} comes from {got}, not {want}\n  fix: pip install -e . (in {ROOT})"
+            )
+
+
+@pytest.fixture(scope="session")
+def models_dir(request: pytest.FixtureRequest) -> Path:
+    """The folder of real models; a test that needs it says so when it skips."""
+    given = request.config.getoption("--models")
+    if given is None:
+        pytest.skip("needs the real models: pytest --models DIR")
+    folder = Path(given)
+    if not folder.is_dir():
+        pytest.skip(f"needs the real models: {folder} is not a folder")
+    return folder
