@@ -49,10 +49,33 @@ class DimRange:
     high: int
 
 
-Fact = TypeVar("Fact", State, TimeAxis, SourceName, DimRange)
+@dataclasses.dataclass(frozen=True)
+class InitialState:
+    """On a state input that does not start at zero: its first value, little-endian, base64."""
+
+    data: str
 
 
-def put(holder: HasMetadata, fact: State | TimeAxis | SourceName | DimRange) -> None:
+@dataclasses.dataclass(frozen=True)
+class NotStreamable:
+    """On a model with a time axis that cannot run step by step: why, and which node says so."""
+
+    node: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Warnings:
+    """On a model: what the frontend found suspicious, one line each."""
+
+    text: str
+
+
+Fact = TypeVar("Fact", State, TimeAxis, SourceName, DimRange, InitialState, NotStreamable, Warnings)
+AnyFact = State | TimeAxis | SourceName | DimRange | InitialState | NotStreamable | Warnings
+
+
+def put(holder: HasMetadata, fact: AnyFact) -> None:
     """Attach a fact, replacing one of the same kind."""
     holder.metadata_props[_key(type(fact))] = json.dumps(dataclasses.asdict(fact), sort_keys=True)
 

@@ -1,0 +1,201 @@
+"""Read an ONNX file: `x.onnx -> onnx_ir.Model` at the internal opset, whole and self-contained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgeseq.errors import UnsupportedModelError, UsageError
+from edgeseq.frontends.onnx_external import load_external
+from edgeseq.frontends.onnx_opset import INTERNAL_OPSET, OLDEST_OPSET, upgrade
+from edgeseq.ir import facts
+from edgeseq.ir.edit import Editor
+from edgeseq.ir.infer import bodies, describe, schema_of
+from edgeseq.ir.passes import walk
+
+OWN_DOMAIN = "edgeseq"
+
+
+def import_onnx(path: str | Path) -> ir.Model:
+    """Load, check and convert an ONNX file.
+
+    Args:
+        path: The `.onnx` file; external data lies in its folder or below.
+
+    Returns:
+        The model at the internal opset, every node named, functions inlined but those of our
+        own domain, and every initializer and node marked with its name in the file.
+
+    Raises:
+        UsageError: the file is missing, no ONNX model, damaged, or of an opset too old or new.
+    """
+    path = Path(path)
+    proto = _read(path)
+    _check_opset(proto, path)
+    load_external(proto, path)
+    _check(proto, path)
+    model = ir.from_proto(proto)
+    _drop_default_inputs(model.graph)
+    common.InlinePass(lambda function: function.domain != OWN_DOMAIN)(model)
+    _name_everything(model)
+    upgrade(model)
+    _warn_of_known_errors(model)
+    return model
+
+
+def check_supported(model: ir.Model, supported: Collection[str]) -> None:
+    """Raise one error that lists every node whose operator is not in `supported`.
+
+    Args:
+        model: The model about to be lowered.
+        supported: Operator names; those outside ONNX's own domain as `domain.Name`.
+    """
+    bad = [node for node in walk(model.graph) if operator(node) not in supported]
+    if bad:
+        names = sorted({operator(node) for node in bad})
+        raise UnsupportedModelError(
+            f"{len(bad)} nodes of {len(names)} operators are not supported: {', '.join(names)}",
+            at=[describe(node) + _advice(node) for node in bad],
+            why="edgeseq has no lowering for these operators",
+            fix=_way_out(bad),
+        )
+
+
+def operator(node: ir.Node) -> str:
+    """`Conv`, or `com.microsoft.FusedConv` outside ONNX's own domain."""
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _advice(node: ir.Node) -> str:
+    if node.op_type != "If" or node.domain:
+        return ""
+    return f" whose condition comes from {_origin(node.inputs[0])}"
+
+
+def _origin(value: ir.Value | None) -> str:
+    """Name the graph inputs that a condition depends on."""
+    inputs = _sources(value, set())
+    if not inputs:
+        return "constants"
+    return " and ".join(f"input '{name}'" for name in sorted(inputs))
+
+
+def _sources(value: ir.Value | None, seen: set[ir.Value]) -> set[str]:
+    if value is None or value in seen:
+        return set()
+    seen.add(value)
+    producer = value.producer()
+    if producer is None:
+        return {str(value.name)} if value.is_graph_input() else set()
+    return set().union(*(_sources(one, seen) for one in producer.inputs))
+
+
+def _way_out(bad: list[ir.Node]) -> str:
+    inputs: set[str] = set()
+    for node in bad:
+        if node.op_type == "If":
+            inputs |= _sources(node.inputs[0], set())
+    flags = " ".join(f"--const {name}=VALUE" for name in sorted(inputs))
+    if flags:
+        return f"fix the condition with {flags}; rewrite other operators or remove them"
+    return "rewrite the model with supported operators (docs/operators.md), or open an issue"
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not an ONNX file", fix="name the .onnx file in it")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file", fix="check the path") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read", why=error.strerror or str(error)) from None
+    try:
+        proto = onnx.ModelProto.FromString(data)
+    except google.protobuf.message.DecodeError:
+        raise _not_a_model(path, f"{len(data)} bytes that do not parse as a model") from None
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise _not_a_model(path, f"{len(data)} bytes without a graph and an opset")
+    return proto
+
+
+def _not_a_model(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} is not an ONNX model, or is cut short",
+        why=why,
+        fix="copy or export it again; Git LFS pointers need `git lfs pull`",
+    )
+
+
+def _check_opset(proto: onnx.ModelProto, path: Path) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    for entry in proto.opset_import:
+        if entry.domain in ("", "ai.onnx") and not OLDEST_OPSET <= entry.version <= newest:
+            raise UsageError(
+                f"{path} uses ONNX opset {entry.version}",
+                why=f"opsets {OLDEST_OPSET} to {newest} can be read",
+                fix=f"export again with opset_version={INTERNAL_OPSET}",
+            )
+
+
+def _check(proto: onnx.ModelProto, path: Path) -> None:
+    """Let ONNX check the file; operators it does not know are `check_supported`'s to report."""
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        message = str(error).strip()
+        if "No Op registered" in message or "No opset import" in message:
+            return
+        first, *context = message.splitlines()
+        raise UsageError(
+            f"{path} is not a valid ONNX model",
+            at=[line.removeprefix("==> ").strip() for line in context if line.strip()],
+            why=first,
+            fix="export it again, or report it to whoever made it",
+        ) from None
+
+
+def _drop_default_inputs(graph: ir.Graph) -> None:
+    """Initializers that are inputs too (IR version 3) become plain initializers."""
+    for value in [value for value in graph.inputs if value.is_initializer()]:
+        graph.inputs.remove(value)
+
+
+def _name_everything(model: ir.Model) -> None:
+    """Give every node a unique name, and note names of the file as the user's."""
+    edit = Editor(model)
+    seen: set[str] = set()
+    for node in walk(model.graph):
+        if node.name:
+            facts.put(node, facts.SourceName(node.name))
+        first = next((output.name for output in node.outputs if output.name), node.op_type)
+        if not node.name or node.name in seen:
+            node.name = edit.name(node.name or f"{node.op_type}.{first}")
+        seen.add(node.name)
+    for graph in [model.graph, *(body for node in walk(model.graph) for body in bodies(node))]:
+        for name, value in graph.initializers.items():
+            facts.put(value, facts.SourceName(name))
+
+
+def _warn_of_known_errors(model: ir.Model) -> None:
+    """torch's GRU resets after the matrix product; onnxscript < 0.7.2 exported it as before."""
+    lines = []
+    for node in walk(model.graph):
+        after = node.attributes.get("linear_before_reset")
+        from_torch = any(key.startswith("pkg.torch") for key in node.metadata_props)
+        if node.op_type == "GRU" and from_torch and (after is None or after.as_int() == 0):
+            lines.append(
+                f"{describe(node)} was exported from torch with linear_before_reset=0: torch "
+                "computes 1, and onnxscript before 0.7.2 wrote 0. Outputs will differ from "
+                "torch's; export again with onnxscript >= 0.7.2"
+            )
+    if lines:
+        facts.put(model, facts.Warnings("\n".join(lines)))
+
+
+__all__ = ["INTERNAL_OPSET", "check_supported", "import_onnx", "operator", "schema_of"]
