@@ -1,0 +1,62 @@
+# make demo   compile the shipped denoiser, stream a noisy recording through it, check and time it
+# make test   everything the tests need, lint, types, tests
+# Variables: PYTHON, VENV, TORCH (which torch pip installs), MODELS (folder of real models),
+#            JOBS (test processes).
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+JOBS ?= 2
+MODELS ?=
+
+BIN := $(VENV)/bin
+C_FILES = $(shell git ls-files -- '*.c' '*.h')
+DEMO := build/demo
+
+.PHONY: demo test test-fast lint format types tools clean
+.DEFAULT_GOAL := demo
+
+# torch comes first and from wherever pip is told to look: as a dependency of another package it
+# would come with gigabytes of GPU libraries.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt setuptools '$(TORCH)'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,torch,dev]'
+	touch $@
+
+# A C compiler: for target `c` and for the kernel tests.
+tools:
+	@if command -v cc >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
+	else echo "a C compiler is needed: install gcc or clang" >&2; exit 6; fi
+
+demo: $(VENV)/installed tools
+	$(BIN)/edgeseq compile examples/denoise/model.py:streaming -o $(DEMO) --force
+
+test: lint types
+	$(BIN)/pytest -n $(JOBS) $(if $(MODELS),--models $(MODELS))
+
+test-fast: $(VENV)/installed tools
+	$(BIN)/pytest -n $(JOBS) -m 'not slow'
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(if $(C_FILES),$(BIN)/clang-format --dry-run -Werror $(C_FILES))
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(C_FILES),$(BIN)/clang-format -i $(C_FILES))
+
+# mypy does not follow an editable install: it reads a copy laid out as the wheel is, from outside
+# the root, where `passes`, `kernels` and `targets` stand inside the package.
+types: $(VENV)/installed
+	rm -rf build/types && mkdir -p build/types
+	cp -Rp edgeseq build/types/ && cp -Rp passes kernels targets build/types/edgeseq/
+	cd build/types && $(abspath $(BIN))/mypy --strict --config-file $(CURDIR)/pyproject.toml \
+	    --cache-dir $(CURDIR)/.mypy_cache -p edgeseq
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,7 @@
+"""`python -m edgeseq.cli` is `edgeseq`."""
+
+import sys
+
+from edgeseq.cli import main
+
+sys.exit(main())

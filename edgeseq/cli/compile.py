@@ -1,0 +1,117 @@
+"""`edgeseq compile`: model in, artifact out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeseq import flags, recipe, registry
+from edgeseq.cli import _progress, _result
+from edgeseq.errors import UsageError
+from edgeseq.options import CompileOptions
+
+_FIELDS = {"target": "targets", "shape": "shapes", "dim": "dims", "const": "consts"}
+_TABLES = {"shape": flags.shape, "dim": flags.dimension, "const": flags.const, "state": flags.state}
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write.")
+@click.option(
+    "--target", multiple=True, metavar="NAME", help="Repeatable; default: this machine and c."
+)
+@click.option(
+    "--shape", multiple=True, metavar="x=1,T,80", help="Shape of an input; names are symbols."
+)
+@click.option(
+    "--dim", multiple=True, metavar="T=1:4096", help="Range of a symbol, or its size: batch=1."
+)
+@click.option(
+    "--const", multiple=True, metavar="sr=16000", help="Feed an input this number for ever."
+)
+@click.option(
+    "--state", multiple=True, metavar="IN=OUT", help="This output is carried to this input."
+)
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Require a single step; or leave states as inputs and outputs.",
+)
+@click.option("--name", help="Prefix of the C functions; default: from the model.")
+@click.option("--isa", metavar="LEVEL", help="Fix the instruction set, e.g. x86-64-v3.")
+@click.option("--force", is_flag=True, default=None, help="Replace the folder if it exists.")
+@click.option(
+    "--cache/--no-cache", default=None, help="Reuse compiled pieces of earlier runs (default)."
+)
+@click.option("--seed", type=int, help="Of the random inputs in the verify vectors; default 0.")
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Sample inputs to record in the verify vectors.",
+)
+@click.option("--emit-ir", metavar="STAGE", help="Also write the model as it is after a pass.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep intermediate files there."
+)
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Read flags from a file; those given here win.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Show every pass, also those that change nothing."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def compile(
+    recipe_file: Path | None, as_json: bool, verbose: bool, quiet: bool, **given: Any
+) -> None:
+    r"""Compile a model into a folder of libraries.
+
+    MODEL is model.onnx, model.pt2 or package.module:factory.
+
+    \b
+    edgeseq compile model.onnx -o dist
+    edgeseq compile model.onnx --target c --shape x=1,T,80 --dim T=1:2000 -o dist
+    """
+    model, options = gather(recipe_file, given)
+    for target in options.targets:
+        registry.find("targets", target)
+    from edgeseq import api
+
+    with _progress.Progress(show=not quiet, everything=verbose) as progress:
+        api.compile_model(model, options, progress.event)
+    _result.show(options.output, progress.events, progress.seconds, as_json=as_json)
+
+
+def gather(recipe_file: Path | None, given: dict[str, Any]) -> tuple[str, CompileOptions]:
+    """Merge recipe and flags; a flag wins, and in tables it wins name by name.
+
+    Raises:
+        UsageError: no model, no output folder, or something that cannot be read.
+    """
+    merged = recipe.read(recipe_file) if recipe_file else {}
+    for flag, value in given.items():
+        if flag in _TABLES:
+            merged[flag] = {**merged.get(flag, {}), **dict(map(_TABLES[flag], value))}
+        elif value not in (None, ()):
+            merged[flag] = value
+    model = merged.pop("model", None)
+    for name, missing in (("MODEL", model is None), ("-o DIR", "output" not in merged)):
+        if missing:
+            raise UsageError(f"{name} is missing", fix="edgeseq compile MODEL -o DIR")
+    return model, _options(merged)
+
+
+def _options(merged: dict[str, Any]) -> CompileOptions:
+    merged["states"] = tuple(merged.pop("state", {}).items())
+    named = {_FIELDS.get(flag, flag): value for flag, value in merged.items()}
+    known = {f.name for f in dataclasses.fields(CompileOptions)}
+    assert named.keys() <= known, named.keys() - known
+    return CompileOptions(**named)

@@ -1,0 +1,80 @@
+"""The little languages of the command line: `x=1,T,80`, `T=1:4096`, `sr=16000`, `h=h_out`."""
+
+from __future__ import annotations
+
+import re
+
+from edgeseq.errors import UsageError
+
+
+def shape(text: str) -> tuple[str, tuple[int | str, ...]]:
+    """`x=1,T,80` -> `("x", (1, "T", 80))`; `x=` is a scalar."""
+    name, value = _split(text, "--shape x=1,T,80")
+    try:
+        return name, tuple(dim(part) for part in value.split(",")) if value.strip() else ()
+    except ValueError as e:
+        raise _bad("--shape", text, str(e), "--shape x=1,T,80") from None
+
+
+def dimension(text: str) -> tuple[str, int | tuple[int, int]]:
+    """`batch=1` -> `("batch", 1)`; `T=1:4096` -> `("T", (1, 4096))`."""
+    name, value = _split(text, "--dim T=1:4096")
+    try:
+        return name, span(name, value)
+    except ValueError as e:
+        raise _bad("--dim", text, str(e), "--dim T=1:4096, or --dim batch=1") from None
+
+
+def const(text: str) -> tuple[str, int | float]:
+    """`sr=16000` -> `("sr", 16000)`."""
+    name, value = _split(text, "--const sr=16000")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    raise _bad("--const", text, f"'{value}' is not a number", "--const sr=16000")
+
+
+def state(text: str) -> tuple[str, str]:
+    """`h=h_out` -> `("h", "h_out")`: the input and the output that carry one state."""
+    return _split(text, "--state INPUT=OUTPUT")
+
+
+def dim(text: str) -> int | str:
+    """Read one entry of a shape: a size of at least 1, or the name of a symbol."""
+    text = text.strip()
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        return text
+    size = _size(text)
+    if size is None:
+        raise ValueError(f"'{text}' is neither a size of at least 1 nor a name")
+    return size
+
+
+def span(name: str, text: str) -> int | tuple[int, int]:
+    """Read `5` or `1:4096`."""
+    sizes = [_size(part) for part in text.split(":")]
+    match sizes:
+        case [int(size)]:
+            return size
+        case [int(low), int(high)] if low <= high:
+            return low, high
+    raise ValueError(f"'{text}' is neither a size of '{name}' nor a range LOW:HIGH")
+
+
+def _size(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 2**31 else None
+
+
+def _split(text: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    flag = example.split()[0]
+    if not equals or not name.strip() or (flag == "--state" and not value.strip()):
+        raise _bad(flag, text, "it has the form NAME=VALUE", example)
+    return name.strip(), value.strip()
+
+
+def _bad(flag: str, text: str, why: str, example: str) -> UsageError:
+    return UsageError(f"cannot read {flag} '{text}'", why=why, fix=f"for example: {example}")

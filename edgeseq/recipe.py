@@ -1,0 +1,138 @@
+"""`edgeseq.toml`: the flags of a command in a file, one table per command.
+
+    [compile]
+    model = "gtcrn.onnx"          # paths are relative to this file
+    output = "dist"
+    target = ["x86-64", "c"]
+    shape.x = [1, "T", 80]        # --shape x=1,T,80
+    dim.T = [1, 4096]             # --dim T=1:4096
+    const.sr = 16000
+    state.h_in = "h_out"
+
+A flag on the command line wins over the recipe.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeseq import flags
+from edgeseq.errors import UsageError
+from edgeseq.registry import hint
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Return the recipe's `[compile]` table as values by flag name (`emit_ir`, `shape`, ...).
+
+    Raises:
+        UsageError: the file cannot be read, or has an unknown key or a value of the wrong type.
+    """
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        why = e.strerror if isinstance(e, OSError) else str(e)
+        raise UsageError(f"cannot read the recipe '{file}'", why=why or str(e)) from None
+    for name in raw:
+        if name != "compile":
+            raise UsageError(f"unknown table '[{name}]' in '{file}'", fix=hint(name, ["compile"]))
+    table = raw.get("compile", {})
+    return {_flag(key, file): _value(key, value, file) for key, value in table.items()}
+
+
+def _flag(key: str, file: Path) -> str:
+    if key not in KEYS:
+        raise UsageError(f"unknown key '{key}' in [compile] of '{file}'", fix=hint(key, KEYS))
+    return key.replace("-", "_")
+
+
+def _value(key: str, value: object, file: Path) -> Any:
+    try:
+        return KEYS[key](value, file.parent)
+    except (TypeError, ValueError) as e:
+        raise UsageError(f"'{key}' in '{file}' cannot be {value!r}", why=str(e)) from None
+
+
+def _typed(kind: type, described: str) -> Callable[[object, Path], Any]:
+    def check(value: object, _: Path) -> Any:
+        if type(value) is not kind:  # bool is an int to isinstance
+            raise TypeError(f"it must be {described}")
+        return value
+
+    return check
+
+
+def _path(value: object, folder: Path) -> Path:
+    return folder / _string(value, folder)
+
+
+def _model(value: object, folder: Path) -> str:
+    """A file beside the recipe, or `package.module:factory`."""
+    text: str = _string(value, folder)
+    return text if ":" in text else str(folder / text)
+
+
+def _strings(value: object, _: Path) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise TypeError("it must be a string or a list of strings")
+    return tuple(values)
+
+
+def _table(one: Callable[[str, Any], Any]) -> Callable[[object, Path], dict[str, Any]]:
+    def check(value: object, _: Path) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise TypeError("it must be a table")
+        return {name: one(name, entry) for name, entry in value.items()}
+
+    return check
+
+
+def _shape(name: str, value: object) -> tuple[int | str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"the shape of '{name}' must be a list of sizes and names")
+    return tuple(flags.dim(str(v)) for v in value)
+
+
+def _range(name: str, value: object) -> int | tuple[int, int]:
+    if isinstance(value, list) and len(value) == 2:
+        value = ":".join(map(str, value))
+    return flags.span(name, str(value))
+
+
+def _number(name: str, value: object) -> int | float:
+    if type(value) not in (int, float):
+        raise TypeError(f"'{name}' must be a number")
+    return value  # type: ignore[return-value]
+
+
+def _name(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"'{name}' must name an output")
+    return value
+
+
+_string = _typed(str, "a string")
+_bool = _typed(bool, "true or false")
+
+# One entry per flag of `edgeseq compile`; a test compares the two.
+KEYS: Mapping[str, Callable[[object, Path], Any]] = {
+    "model": _model,
+    "output": _path,
+    "target": _strings,
+    "shape": _table(_shape),
+    "dim": _table(_range),
+    "const": _table(_number),
+    "state": _table(_name),
+    "stream": _bool,
+    "name": _string,
+    "isa": _string,
+    "force": _bool,
+    "cache": _bool,
+    "seed": _typed(int, "a whole number"),
+    "inputs": _path,
+    "emit-ir": _string,
+    "keep": _path,
+}
