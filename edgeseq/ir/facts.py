@@ -15,7 +15,8 @@ class HasMetadata(Protocol):
     """A value, node or model of onnx_ir."""
 
     @property
-    def metadata_props(self) -> dict[str, str]: ...
+    def metadata_props(self) -> dict[str, str]:
+        """Free text by key, saved with the model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,20 @@ class State:
     """This graph input is a state: after a step it takes the value of graph output `output`."""
 
     output: str
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialState:
+    """The State input starts with these values (row-major, hexadecimal bytes), not with zeros."""
+
+    data: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NotStreamable:
+    """On a model: why it cannot run step by step, with the node that hinders it."""
+
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
