@@ -27,20 +27,6 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class InitialState:
-    """The State input starts with these values (row-major, hexadecimal bytes), not with zeros."""
-
-    data: str
-
-
-@dataclasses.dataclass(frozen=True)
-class NotStreamable:
-    """On a model: why it cannot run step by step, with the node that hinders it."""
-
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
 class TimeAxis:
     """Axis `axis` of this graph input or output is time; its length is the symbol `symbol`."""
 
