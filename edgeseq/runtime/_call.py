@@ -83,23 +83,31 @@ def many_steps(manifest: Manifest, values: Sequence[object]) -> tuple[list[Array
         for tensor, value in zip(manifest.inputs, values, strict=True)
     ]
     steps = _stacked(manifest, arrays) if manifest.loop else _time(manifest, arrays)
+    if steps is not None:
+        check_steps(manifest, steps)
+    return arrays, steps
+
+
+def check_steps(manifest: Manifest, steps: int) -> None:
+    """Raise a UsageError unless the model was compiled for this many steps in one call."""
     least, most = manifest.min_steps, manifest.max_steps
-    if steps is not None and (steps < least or (most is not None and steps > most)):
+    if steps < least or (most is not None and steps > most):
         limit = f"at least {least}" if most is None else f"from {least} to {most}"
         raise UsageError(
             f"{steps} steps given",
             why=f"'{manifest.name}' was compiled for {limit}",
             fix="split the sequence: stream().run(chunk) keeps the state between chunks",
         )
-    return arrays, steps
+
+
+def inputs(manifest: Manifest, steps: int | None) -> list[Array]:
+    """Allocate inputs; `steps` as `many_steps` returns it."""
+    return _allocate(manifest, manifest.inputs, steps)
 
 
 def outputs(manifest: Manifest, steps: int | None) -> list[Array]:
-    """Allocate the outputs; `steps` as `many_steps` returns it."""
-    if not manifest.loop:
-        return [aligned_array(t.at(steps or 1), t.dtype) for t in manifest.outputs]
-    lead = () if steps is None else (steps,)
-    return [aligned_array((*lead, *t.at(1)), t.dtype) for t in manifest.outputs]
+    """Allocate outputs; `steps` as `many_steps` returns it."""
+    return _allocate(manifest, manifest.outputs, steps)
 
 
 def result(manifest: Manifest, arrays: Sequence[Array]) -> Array | dict[str, Array]:
@@ -113,6 +121,12 @@ def result(manifest: Manifest, arrays: Sequence[Array]) -> Array | dict[str, Arr
 def pointers(arrays: Sequence[Array]) -> list[int]:
     """Return the addresses of the arrays."""
     return [a.ctypes.data for a in arrays]
+
+
+def _allocate(manifest: Manifest, tensors: Sequence[Tensor], steps: int | None) -> list[Array]:
+    lead = (steps,) if manifest.loop and steps is not None else ()
+    count = 1 if manifest.loop or steps is None else steps
+    return [aligned_array((*lead, *t.at(count)), t.dtype) for t in tensors]
 
 
 def _stacked(manifest: Manifest, arrays: Sequence[Array]) -> int | None:

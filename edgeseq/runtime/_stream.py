@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgeseq.errors import UsageError
 from edgeseq.runtime import _call, _dtypes
+from edgeseq.runtime._bound import Bound
 from edgeseq.runtime._manifest import State
 
 if TYPE_CHECKING:
@@ -66,12 +67,18 @@ class Stream:
         )
         return _call.result(manifest, outputs)
 
-    def bind(self) -> Bound:
-        """Return a step without checks or allocation, for tight loops.
+    def bind(self, steps: int | None = None) -> Bound:
+        """Return a step, or a chunk of `steps` steps, without checks or allocation.
 
         Write into `bound.inputs[name]`, call `bound()`, read `bound.outputs[name]`.
+
+        Raises:
+            UsageError: no step exists, or the chunk is longer than the model was compiled for.
         """
-        return Bound(self, self._step_function())
+        if steps is None:
+            return Bound(self._model._manifest, self._library, self._bytes, self._step_function())
+        _call.check_steps(self._model._manifest, steps)
+        return Bound(self._model._manifest, self._library, self._bytes, self._library.run, steps)
 
     def reset(self) -> None:
         """Go back to the initial state."""
@@ -171,32 +178,3 @@ class Stream:
         size = int(np.prod(state.shape, dtype=np.int64)) * layout.itemsize
         part = self._bytes[state.offset : state.offset + size]
         return part.view(layout).reshape(state.shape)
-
-
-class Bound:
-    """A step with its arguments prepared once: no checks, no conversion, no allocation.
-
-    `inputs` and `outputs` are arrays by name in the types of memory (bfloat16 as uint16).
-    """
-
-    def __init__(self, stream: Stream, function: Callable[..., int]) -> None:
-        manifest = stream._model._manifest
-        self._state_memory = stream._bytes  # outlives the stream's close()
-        self._function = function
-        self._check = stream._library.check
-        self._arena_memory = _call.aligned(int(stream._library.arena_size(1)))
-        self.inputs: Mapping[str, Array] = {
-            t.name: _call.aligned_array(t.at(1), t.dtype) for t in manifest.inputs
-        }
-        self.outputs: Mapping[str, Array] = {
-            t.name: _call.aligned_array(t.at(1), t.dtype) for t in manifest.outputs
-        }
-        arrays = [*self.inputs.values(), *self.outputs.values()]
-        addresses = [stream._state, self._arena_memory.ctypes.data, *_call.pointers(arrays)]
-        self._arguments = tuple(ctypes.c_void_p(a) for a in addresses)
-
-    def __call__(self) -> None:
-        """Take one step."""
-        code = self._function(*self._arguments)
-        if code:
-            self._check(code, "step")
