@@ -15,7 +15,7 @@ Body = Any  # a compiled subgraph; only `Call.run` looks inside
 Op = Callable[..., Tensor | Sequence[Tensor | None]]
 
 
-def _no_bodies(body: Body, inputs: Sequence[Tensor]) -> list[Tensor]:
+def _no_bodies(_body: Body, _inputs: Sequence[Tensor]) -> list[Tensor]:
     raise AssertionError("this operator has no subgraph")
 
 
@@ -28,6 +28,7 @@ class Call:
         attributes: Plain values; subgraphs are compiled bodies for `run`.
         opset: Version of the node's domain.
         outputs: How many outputs the node lists.
+        inputs: Declared ONNX element type of each input, by name; "" where it is not known.
         working: Type of every float while the model runs, None for the model's own types.
         run: Runs a subgraph on inputs.
     """
@@ -37,6 +38,7 @@ class Call:
     opset: int
     outputs: int
     working: torch.dtype | None
+    inputs: tuple[str, ...] = ()
     run: Callable[[Body, Sequence[Tensor]], list[Tensor]] = _no_bodies
 
     def has(self, name: str) -> bool:
@@ -66,7 +68,7 @@ class Call:
 
 def pointwise(function: Callable[..., Tensor]) -> Op:
     """Make an operator of a torch function that needs nothing but the tensors."""
-    return lambda call, *inputs: function(*inputs)
+    return lambda _call, *inputs: function(*inputs)
 
 
 def as_list(tensor: Tensor | None) -> list[int]:

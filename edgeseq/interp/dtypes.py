@@ -50,11 +50,37 @@ def to_torch(onnx_type: int, working: torch.dtype | None) -> torch.dtype:
     return _TORCH[name]
 
 
+def name(onnx_type: int) -> str:
+    """Return ONNX's name of an element type, e.g. `UINT4`."""
+    return str(ir.DataType(onnx_type).name)
+
+
+def number(name: str) -> int:
+    """Return ONNX's number of an element type."""
+    return int(ir.DataType[name].value)
+
+
+def integer_range(name: str) -> tuple[int, int]:
+    """Return the least and the greatest value of an integer type, e.g. of `UINT4`."""
+    if name not in _TORCH or "INT" not in name:
+        raise UnsupportedModelError(f"the interpreter does not quantize to {name}")
+    bits = int(name.rpartition("INT")[2])
+    return (0, 2**bits - 1) if name.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def wrap(x: torch.Tensor, name: str) -> torch.Tensor:
+    """Keep only the bits an integer type has, when the torch type that holds it has more."""
+    if name not in ("INT4", "UINT4", "INT2", "UINT2", "UINT16", "UINT32"):
+        return x
+    low, high = integer_range(name)
+    return (x.to(torch.int64) - low) % (high - low + 1) + low
+
+
 def constant(tensor: ir.TensorProtocol, working: torch.dtype | None) -> torch.Tensor:
     """Copy a constant of the model into torch."""
     target = to_torch(tensor.dtype, working)
     array = tensor.numpy()
-    if array.dtype.kind == "V" or array.dtype.name in ("bfloat16", "int4", "uint4", "int2", "uint2"):
+    if array.dtype.name in ("bfloat16", "int4", "uint4", "int2", "uint2"):
         array = array.astype(np.float32)  # exact, and a type torch reads
     elif array.dtype.name in ("uint16", "uint32", "uint64"):
         array = array.astype(np.int64)

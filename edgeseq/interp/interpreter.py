@@ -17,7 +17,8 @@ from edgeseq.interp import dtypes
 from edgeseq.interp.program import Compiler, Program, Step
 
 Tensor = torch.Tensor
-Environment = dict[ir.Value, Tensor | None]  # None: an optional input of a function, absent
+# Tensors; None where an optional input of a function is absent.
+Environment = dict[ir.Value, Any]
 
 
 class Interpreter(nn.Module):

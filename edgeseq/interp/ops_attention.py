@@ -1,5 +1,8 @@
 """Attention and rotary positions."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 import math
@@ -37,7 +40,7 @@ def attention(
     # A row that may see nothing gives zeros, not the mean of everything.
     weights = torch.where(torch.isneginf(bias).all(-1, keepdim=True), 0.0, weights).to(q.dtype)
     y = weights @ values
-    stages = (scores, capped + bias, capped, weights)
+    stages = (scores, capped, capped + bias, weights)
     if packed:
         y = y.transpose(1, 2).flatten(2)
     return y, k, v, stages[call.int("qk_matmul_output_mode")]
@@ -62,12 +65,17 @@ def _bias(
             mask = torch.nn.functional.pad(mask, [0, columns - mask.shape[-1]], value=fill)
         bias = bias.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else bias + mask
     at = torch.arange(columns)
-    if call.int("is_causal"):
-        row = torch.arange(rows).reshape(-1, 1) + past
-        bias = bias.masked_fill(at > row, -math.inf)
+    # Place of each query among the keys: after the cached ones, wherever the cache is kept.
+    row = torch.arange(rows).reshape(-1, 1) + past
     if lengths is not None:
-        bias = bias.masked_fill(at >= lengths.reshape(-1, 1, 1, 1), -math.inf)
-    return bias
+        valid = lengths.reshape(-1, 1, 1, 1)
+        bias = bias.masked_fill(at >= valid, -math.inf)
+        row = row + valid - rows
+    left, right = call.int("left_window_size", -1), call.int("right_window_size", -1)
+    right = 0 if call.int("is_causal") else right
+    if right >= 0:
+        bias = bias.masked_fill(at > row + right, -math.inf)
+    return bias.masked_fill(at < row - left, -math.inf) if left >= 0 else bias
 
 
 def rotary(

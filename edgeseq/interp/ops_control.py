@@ -1,9 +1,13 @@
 """Control flow: operators whose attributes are graphs."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 import torch
 
+from edgeseq.errors import UnsupportedModelError
 from edgeseq.interp.call import Call, Op, Tensor, axis_of
 
 
@@ -32,6 +36,10 @@ def loop(
 
 
 def scan(call: Call, *inputs: Tensor) -> list[Tensor]:
+    if call.opset < 9:
+        raise UnsupportedModelError(
+            f"Scan of opset {call.opset} has another form", fix="convert the model to opset 9"
+        )
     scanned = call.int("num_scan_inputs")
     state, sequences = list(inputs[:-scanned]), list(inputs[-scanned:])
     outputs = call.outputs - len(state)

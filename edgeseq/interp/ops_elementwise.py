@@ -1,5 +1,8 @@
 """Arithmetic, comparison, logic and rounding, element by element."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: ARG001, ARG005, D103
+
 from __future__ import annotations
 
 import functools
@@ -7,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from edgeseq.interp import dtypes
 from edgeseq.interp.call import Call, Op, Tensor, pointwise
 
 
@@ -52,12 +56,15 @@ def where(call: Call, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def cast(call: Call, x: Tensor) -> Tensor:
-    return x.to(call.dtype(call.int("to")))
+    return _convert(call, x, dtypes.name(call.int("to")))
 
 
 def cast_like(call: Call, x: Tensor, like: Tensor) -> Tensor:
-    return x.to(like.dtype)
+    return _convert(call, x, call.inputs[1]) if call.inputs[1] else x.to(like.dtype)
 
+
+def _convert(call: Call, x: Tensor, kind: str) -> Tensor:
+    return dtypes.wrap(x, kind).to(call.dtype(dtypes.number(kind)))
 
 
 _PLAIN: Mapping[str, Callable[..., Tensor]] = {

@@ -1,5 +1,8 @@
 """Reading and writing by index: slices, gathers, scatters."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: ARG001, D103
+
 from __future__ import annotations
 
 import math
@@ -93,9 +96,7 @@ def scatter_nd(call: Call, x: Tensor, indices: Tensor, updates: Tensor) -> Tenso
     return done.reshape(x.shape)
 
 
-def tensor_scatter(
-    call: Call, past: Tensor, update: Tensor, write: Tensor | None = None
-) -> Tensor:
+def tensor_scatter(call: Call, past: Tensor, update: Tensor, write: Tensor | None = None) -> Tensor:
     """Write `update` into the cache `past` at an offset per batch row."""
     axis = axis_of(call.int("axis", -2), past.dim())
     count, length = update.shape[axis], past.shape[axis]

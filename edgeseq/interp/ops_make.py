@@ -1,5 +1,8 @@
 """Operators that make tensors out of shapes and attributes."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: ARG001, D103
+
 from __future__ import annotations
 
 import torch

@@ -1,15 +1,21 @@
 """Padding, cropping and resampling."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from edgeseq.errors import UnsupportedModelError
 from edgeseq.interp.call import Call, Op, Tensor, as_list, axis_of
 
+Array = npt.NDArray[Any]
 _Mode = Literal["reflect", "edge", "wrap"]
 
 
@@ -116,7 +122,7 @@ def _matrix(call: Call, before: int, after: int, scale: float) -> Tensor:
     return torch.from_numpy(weights)
 
 
-def _coordinates(call: Call, before: int, after: int, scale: float) -> np.ndarray[Any, Any]:
+def _coordinates(call: Call, before: int, after: int, scale: float) -> Array:
     """Where each output element lies on the input axis."""
     i = np.arange(after, dtype=np.float64)
     default = "half_pixel" if call.opset >= 11 else "asymmetric"
@@ -128,23 +134,23 @@ def _coordinates(call: Call, before: int, after: int, scale: float) -> np.ndarra
         return i * (before - 1) / (length - 1) if length > 1 else np.zeros(after)
     if mode == "pytorch_half_pixel" and length <= 1:
         return np.zeros(after)
-    shift = 0.0
-    if mode == "half_pixel_symmetric":
-        shift = before / 2 * (1 - after / length)
+    shift = before / 2 * (1 - after / length) if mode == "half_pixel_symmetric" else 0.0
+    if not mode.endswith(("half_pixel", "symmetric")):
+        raise UnsupportedModelError(f"Resize with coordinates '{mode}'")
     return shift + (i + 0.5) / scale - 0.5
 
 
-def _nearest(at: np.ndarray[Any, Any], mode: str) -> np.ndarray[Any, Any]:
-    if mode == "floor":
-        return np.floor(at)
-    if mode == "ceil":
-        return np.ceil(at)
-    return np.ceil(at - 0.5) if mode == "round_prefer_floor" else np.floor(at + 0.5)
+def _nearest(at: Array, mode: str) -> Array:
+    rounded: dict[str, Array] = {
+        "floor": np.floor(at),
+        "ceil": np.ceil(at),
+        "round_prefer_floor": np.ceil(at - 0.5),
+        "round_prefer_ceil": np.floor(at + 0.5),
+    }
+    return rounded[mode]
 
 
-def _weights(
-    call: Call, at: np.ndarray[Any, Any], before: int, mode: str, stretch: float
-) -> np.ndarray[Any, Any]:
+def _weights(call: Call, at: Array, before: int, mode: str, stretch: float) -> Array:
     """Weights [out, in] of a linear or cubic filter, widened by 1/stretch when it shrinks."""
     radius = (1 if mode == "linear" else 2) / stretch
     cells = np.arange(-int(np.ceil(radius)), before + int(np.ceil(radius)))
@@ -160,12 +166,12 @@ def _weights(
     return folded
 
 
-def _triangle(d: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.maximum(0, 1 - d)
+def _triangle(d: Array) -> Array:
+    return np.asarray(np.maximum(0, 1 - d))
 
 
 def _cubic(a: float) -> Any:
-    def curve(d: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def curve(d: Array) -> Array:
         near = ((a + 2) * d - (a + 3)) * d * d + 1
         far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
         return np.where(d <= 1, near, np.where(d < 2, far, 0))

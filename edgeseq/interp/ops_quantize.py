@@ -1,27 +1,17 @@
 """Quantized arithmetic: integers in, integers out, scales as floats."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: ARG001, D103
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
 
+from edgeseq.interp import dtypes
 from edgeseq.interp.call import Call, Op, Tensor, axis_of
 from edgeseq.interp.ops_window import conv
-
-# Range of each element type: the sub-byte ones are held in 8 bits, the wide unsigned in more.
-_RANGE = {
-    "UINT8": (0, 255),
-    "INT8": (-128, 127),
-    "UINT16": (0, 65535),
-    "INT16": (-32768, 32767),
-    "INT32": (-(2**31), 2**31 - 1),
-    "UINT4": (0, 15),
-    "INT4": (-8, 7),
-    "UINT2": (0, 3),
-    "INT2": (-2, 1),
-}
-_OF_TORCH = {torch.uint8: "UINT8", torch.int8: "INT8", torch.int32: "INT32", torch.int16: "INT16"}
 
 
 def _spread(call: Call, parameter: Tensor, x: Tensor) -> Tensor:
@@ -37,26 +27,29 @@ def _spread(call: Call, parameter: Tensor, x: Tensor) -> Tensor:
     return parameter.reshape(shape)
 
 
-def _saturate(x: Tensor, low: int, high: int, dtype: torch.dtype) -> Tensor:
-    return torch.round(x).clamp(low, high).to(dtype)
+def _saturate(x: Tensor, kind: str) -> Tensor:
+    low, high = dtypes.integer_range(kind)
+    return torch.round(x).clamp(low, high).to(dtypes.to_torch(dtypes.number(kind), None))
 
 
 def quantize(call: Call, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    kind = "UINT8"
-    if call.int("output_dtype"):
-        dtype = call.dtype(call.int("output_dtype"))
-        kind = _NUMBERS[call.int("output_dtype")]
-    elif zero is not None:
-        dtype, kind = zero.dtype, _OF_TORCH[zero.dtype]
-    else:
-        dtype = torch.uint8
+    kind = _output_kind(call, zero)
     y = torch.round(x / _spread(call, scale, x).to(x.dtype))
     if zero is not None:
         y = y + _spread(call, zero, x).to(x.dtype)
-    return _saturate(y, *_RANGE[kind], dtype)
+    return _saturate(y, kind)
 
 
-_NUMBERS = {2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 21: "UINT4", 22: "INT4"}
+def _output_kind(call: Call, zero: Tensor | None) -> str:
+    if call.int("output_dtype"):
+        return dtypes.name(call.int("output_dtype"))
+    if zero is None:
+        return "UINT8"
+    return call.inputs[2] or _kind(zero)  # an int4 is held in 8 bits: only its declaration tells
+
+
+def _kind(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.").upper()
 
 
 def dequantize(call: Call, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
@@ -70,9 +63,9 @@ def dequantize(call: Call, x: Tensor, scale: Tensor, zero: Tensor | None = None)
 def dynamic_quantize(call: Call, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     high, low = x.max().clamp(min=0), x.min().clamp(max=0)
     scale = (high - low) / 255
-    zero = _saturate(-low / scale, 0, 255, torch.uint8)
+    zero = _saturate(-low / scale, "UINT8")
     y = torch.round(x / scale) + zero.to(x.dtype)
-    return _saturate(y, 0, 255, torch.uint8), scale, zero
+    return _saturate(y, "UINT8"), scale, zero
 
 
 def _centred(x: Tensor, zero: Tensor | None, rows: bool) -> Tensor:
@@ -108,7 +101,7 @@ def _channels(w: Tensor, zero: Tensor | None) -> Tensor:
 
 def _requantize(call: Call, y: Tensor, factor: Tensor, zero: Tensor) -> Tensor:
     real = torch.round(y.to(factor.dtype) * factor) + zero.to(factor.dtype)
-    return _saturate(real, *_RANGE[_OF_TORCH[zero.dtype]], zero.dtype)
+    return _saturate(real, _kind(zero))
 
 
 def qlinear_matmul(call: Call, *inputs: Tensor) -> Tensor:

@@ -4,6 +4,9 @@ All three run the same loop; they differ in one step. Weights are ONNX's: `W` [d
 hidden, input], `R` [directions, gates * hidden, hidden], `B` [directions, 2 * gates * hidden].
 """
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: ARG001, D103
+
 from __future__ import annotations
 
 import dataclasses
@@ -154,9 +157,7 @@ def _loop(
     return (torch.stack(rows) if rows else x.new_zeros(shape)), states
 
 
-def _initial(
-    state: Tensor | None, index: int, x: Tensor, hidden: int, by_batch: bool
-) -> Tensor:
+def _initial(state: Tensor | None, index: int, x: Tensor, hidden: int, by_batch: bool) -> Tensor:
     if state is None:
         return x.new_zeros(x.shape[1], hidden)
     return state[:, index] if by_batch else state[index]
@@ -172,9 +173,10 @@ def _directions(
     betas = iter(call.attributes.get("activation_beta", ()))
     functions = [_activation(kind, alphas, betas) for kind in kinds]
     size = len(defaults)
+    halves = [bias[i].chunk(2) for i in range(count)]
     return [
-        Direction(w[i], r[i], *bias[i].chunk(2), functions[i * size : (i + 1) * size])
-        for i in range(count)
+        Direction(w[i], r[i], wb, rb, functions[i * size : (i + 1) * size])
+        for i, (wb, rb) in enumerate(halves)
     ]
 
 
@@ -203,7 +205,9 @@ def _activation(kind: str, alphas: Iterator[float], betas: Iterator[float]) -> A
         "elu": (1.0, 0.0),
     }
     alpha = next(alphas, defaults[kind][0])
-    beta = next(betas, defaults[kind][1]) if kind in ("affine", "scaledtanh", "hardsigmoid") else 0.0
+    beta = (
+        next(betas, defaults[kind][1]) if kind in ("affine", "scaledtanh", "hardsigmoid") else 0.0
+    )
     parameterised: dict[str, Activation] = {
         "affine": lambda x: alpha * x + beta,
         "leakyrelu": lambda x: F.leaky_relu(x, alpha),

@@ -1,5 +1,8 @@
 """Operators that move values around without computing: reshape, transpose, split, tile."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: ARG001, D103
+
 from __future__ import annotations
 
 import math
@@ -81,7 +84,10 @@ def tile(call: Call, x: Tensor, repeats: Tensor) -> Tensor:
 
 
 def expand(call: Call, x: Tensor, shape: Tensor) -> Tensor:
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(as_list(shape))))
+    want = [1] * (x.dim() - shape.numel()) + as_list(shape)  # either side may be the smaller one
+    have = [1] * (len(want) - x.dim()) + list(x.shape)
+    target = [h if w == 1 else w for h, w in zip(have, want, strict=True)]
+    return x.reshape(have).expand(target)
 
 
 def shape(call: Call, x: Tensor) -> Tensor:
@@ -107,7 +113,9 @@ def depth_to_space(call: Call, x: Tensor) -> Tensor:
 def space_to_depth(call: Call, x: Tensor) -> Tensor:
     n, c, h, w = x.shape
     b = call.int("blocksize")
-    y = x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4)
+    y = x.reshape(n, c, h // b, b, w // b, b)
+    dcr = call.text("mode", "DCR") == "DCR"
+    y = y.permute(0, 3, 5, 1, 2, 4) if dcr else y.permute(0, 1, 3, 5, 2, 4)
     return y.reshape(n, c * b * b, h // b, w // b)
 
 

@@ -1,5 +1,8 @@
 """Signal processing: windows, Fourier transforms, mel weights."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 import math
@@ -44,7 +47,8 @@ def dft(
     count = int(length) if length is not None else None
     if call.int("inverse") and call.int("onesided"):
         full = count or 2 * (signal.shape[axis] - 1)
-        return torch.fft.irfft(signal, full, axis).unsqueeze(-1)
+        real: Tensor = torch.fft.irfft(signal, full, axis)
+        return real.unsqueeze(-1)
     if call.int("inverse"):
         return torch.view_as_real(torch.fft.ifft(signal, count, axis))
     result = torch.fft.fft(signal, count, axis)
@@ -84,7 +88,8 @@ def mel_weights(
     rising = torch.where(centre == left, (at == centre).to(at.dtype), (at - left) / (centre - left))
     falling = (right - at) / (right - centre)
     weights = torch.where(at <= centre, rising, falling)
-    weights = torch.where((at >= left) & (at < right), weights, torch.zeros_like(weights))
+    inside = (at >= left) & ((at < right) | (at == centre))
+    weights = torch.where(inside, weights, torch.zeros_like(weights))
     return weights.to(call.dtype(call.int("output_datatype", _FLOAT)))
 
 

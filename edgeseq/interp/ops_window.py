@@ -1,5 +1,8 @@
 """Convolution and pooling of any rank: both slide a window, both share the padding rules."""
 
+# Every operator takes its call, used or not; the ONNX specification is its docstring.
+# ruff: noqa: ARG001, D103
+
 from __future__ import annotations
 
 import dataclasses
@@ -78,9 +81,7 @@ def conv_transpose(call: Call, x: Tensor, w: Tensor, b: Tensor | None = None) ->
     return y if b is None else y + b.reshape(-1, *[1] * rank)
 
 
-def _crops(
-    call: Call, x: Tensor, window: Window, extra: list[int]
-) -> tuple[list[int], list[int]]:
+def _crops(call: Call, x: Tensor, window: Window, extra: list[int]) -> tuple[list[int], list[int]]:
     auto = call.text("auto_pad", "NOTSET")
     spatial = list(x.shape[2:])
     if call.has("output_shape"):
@@ -102,8 +103,9 @@ def _windows(x: Tensor, window: Window, counts: list[int], fill: float) -> Tenso
     x = F.pad(x, dataclasses.replace(window, after=after).pads, value=fill)
     for axis, (span, stride) in enumerate(zip(window.span, window.stride, strict=True)):
         x = x.unfold(2 + axis, span, stride)
-    keep = tuple(slice(None, None, d) for d in window.dilation)
-    x = x[(..., *keep)]
+    for axis, dilation in enumerate(window.dilation):
+        cells = torch.arange(0, x.shape[2 + len(counts) + axis], dilation)
+        x = x.index_select(2 + len(counts) + axis, cells)
     return x.reshape(*x.shape[: 2 + len(counts)], -1)
 
 

@@ -95,7 +95,8 @@ class Compiler:
         attributes = self._attributes(node, opsets, given)
         domain = "" if node.domain in _STANDARD else node.domain
         opset = node.version or opsets.get(domain) or opsets.get("ai.onnx") or 1
-        call = Call(node.op_type, attributes, opset, len(node.outputs), self._working)
+        kinds = tuple("" if v is None or v.dtype is None else v.dtype.name for v in node.inputs)
+        call = Call(node.op_type, attributes, opset, len(node.outputs), self._working, kinds)
         function = self._functions.get(node.op_identifier())
         op = self._table.get(node.op_type) if domain == "" and function is None else None
         if op is None and function is None:
