@@ -1,0 +1,71 @@
+"""A PyTorch module, or a program of `torch.export`, -> `onnx_ir.Model`.
+
+The module is traced without decompositions, recurrent layers kept whole (`torch_ops`), and
+translated by torch's own ONNX exporter; then the recurrent layers become ONNX GRU, LSTM and RNN
+(`torch_recurrent`). Names in the model are the user's: parameters, module paths, dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch.export import ExportedProgram
+
+from edgeseq.frontends import torch_dynamic
+from edgeseq.frontends.onnx_opset import upgrade
+from edgeseq.frontends.torch_capture import capture
+from edgeseq.frontends.torch_names import name_outputs, name_sources, output_names, own_tensors
+from edgeseq.frontends.torch_recurrent import expand_recurrent
+from edgeseq.frontends.torch_time import mark_time, time_symbol
+from edgeseq.frontends.torch_translate import translate
+from edgeseq.ir import facts
+
+
+def import_torch(
+    module_or_exported_program: torch.nn.Module | ExportedProgram,
+    example_inputs: Any = None,
+    dynamic: Any = None,
+) -> ir.Model:
+    """Import a module in eval mode.
+
+    Args:
+        module_or_exported_program: The module is not changed: neither its mode nor its weights.
+        example_inputs: A tuple of positional arguments, a dict of named ones, or one tensor. Not
+            needed for an exported program.
+        dynamic: Names of dimensions that may vary, as in `{"x": {1: "T"}}`; instead of a name, a
+            `torch.export.Dim` with its range.
+
+    Raises:
+        UnsupportedModelError: the module cannot be traced or translated.
+        UsageError: the example inputs or `dynamic` do not fit the module.
+    """
+    if isinstance(module_or_exported_program, ExportedProgram):
+        program = module_or_exported_program
+        return _import_program(program, (), output_names(program, None))
+    module = module_or_exported_program
+    plan = torch_dynamic.plan(module.forward, example_inputs, dynamic)
+    program = capture(module, plan)
+    return _import_program(program, plan.named, output_names(program, module.forward))
+
+
+def _import_program(
+    program: ExportedProgram, named: Sequence[torch_dynamic.Named], outputs: list[str]
+) -> ir.Model:
+    model = translate(program)
+    symbols = torch_dynamic.symbols(program, named)
+    torch_dynamic.rename_symbols(model, symbols)
+    own_tensors(model)
+    name_sources(model)
+    name_outputs(model, outputs)
+    names = sorted({one.name for one in symbols.values()})
+    if (time := time_symbol(model, names)) is not None:
+        mark_time(model, time)
+        for span in torch_dynamic.ranges(program, symbols):
+            if span.symbol == time:
+                facts.put(model, span)
+    upgrade(model)
+    expand_recurrent(model)
+    return model

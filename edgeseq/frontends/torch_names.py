@@ -1,0 +1,121 @@
+"""Names in the model are the user's: parameters, module paths, the names that forward returns."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from torch.export import ExportedProgram
+
+from edgeseq.ir import facts
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def own_tensors(model: ir.Model) -> None:
+    """Copy the weights out of torch, so that training on does not change the model."""
+    for name, value in model.graph.initializers.items():
+        if value.const_value is not None:
+            array = np.array(value.const_value.numpy())
+            value.const_value = ir.Tensor(array, dtype=value.const_value.dtype, name=name)
+            facts.put(value, facts.SourceName(name))
+
+
+def name_sources(model: ir.Model) -> None:
+    """Give nodes the path of their module as `SourceName`; drop the exporter's notes.
+
+    The notes hold file names and source lines of the machine, which a model should not carry.
+    """
+    for node in model.graph.all_nodes():
+        scopes = node.metadata_props.get(_SCOPES)
+        node.metadata_props.clear()
+        path = ast.literal_eval(scopes)[:-1] if scopes else []
+        if path and path[-1] and not path[-1].startswith("_empty"):  # torch's word for "none"
+            facts.put(node, facts.SourceName(path[-1]))
+    for value in _values(model):
+        for key in [k for k in value.metadata_props if not k.startswith("edgeseq.")]:
+            del value.metadata_props[key]
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.producer_name = "edgeseq"
+    model.producer_version = None
+
+
+def _values(model: ir.Model) -> Iterator[ir.Value]:
+    yield from model.graph.initializers.values()
+    for graph in [model.graph, *model.graph.subgraphs()]:
+        yield from graph.inputs
+        for node in graph:
+            yield from node.outputs
+
+
+def name_outputs(model: ir.Model, wishes: list[str]) -> None:
+    """Name the graph outputs; a name that is taken gets `_out`, which marks a state's new value."""
+    outputs = list(model.graph.outputs)
+    _separate(model)
+    taken = {str(value.name) for value in _values(model)} - {str(v.name) for v in outputs}
+    for value, wish in zip(model.graph.outputs, wishes, strict=True):
+        name = wish if wish not in taken else f"{wish}_out"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        value.name = name
+
+
+def _separate(model: ir.Model) -> None:
+    """Give every output a node of its own: not an input, a constant or another output."""
+    seen: set[ir.Value] = set()
+    for index, value in enumerate(model.graph.outputs):
+        if value in seen or value.producer() is None:
+            node = ir.node("Identity", [value])
+            node.outputs[0].name = f"output_{index}_copy"
+            node.outputs[0].dtype, node.outputs[0].shape = value.dtype, value.shape
+            model.graph.append(node)
+            model.graph.outputs[index] = node.outputs[0]
+        seen.add(value)
+
+
+def output_names(program: ExportedProgram, forward: Callable[..., Any] | None) -> list[str]:
+    """Return a name for each tensor that forward returns: keys, fields, variables, or a number."""
+    count = len(program.graph_signature.user_outputs)
+    spec = program.call_spec.out_spec
+    keys = spec.context if spec is not None and spec.type is dict else None
+    if keys is not None and len(keys) == count:
+        return [
+            str(key) if str(key).isidentifier() else f"output_{i}" for i, key in enumerate(keys)
+        ]
+    returned = _returned(forward) if forward is not None else []
+    if len(returned) != count:
+        returned = [None] * count
+    default = ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
+    return [name or other for name, other in zip(returned, default, strict=True)]
+
+
+def _returned(forward: Callable[..., Any]) -> list[str | None]:
+    """Return the variables in the return statement of a function, None for other expressions."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    returns = [node.value for node in _own_nodes(tree.body[0]) if isinstance(node, ast.Return)]
+    forms = {tuple(_variables(value)) for value in returns}
+    return list(forms.pop()) if len(forms) == 1 else []
+
+
+def _variables(value: ast.expr | None) -> list[str | None]:
+    if isinstance(value, ast.Tuple | ast.List):
+        return [name for part in value.elts for name in _variables(part)]
+    return [value.id if isinstance(value, ast.Name) else None]
+
+
+def _own_nodes(root: ast.AST) -> Iterator[ast.AST]:
+    """Walk a function without the functions inside it."""
+    for child in ast.iter_child_nodes(root):
+        if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            yield child
+            yield from _own_nodes(child)

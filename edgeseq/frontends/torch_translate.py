@@ -1,0 +1,194 @@
+"""`ExportedProgram` -> `onnx_ir.Model` through torch's ONNX exporter.
+
+Recurrent calls are translated to nodes of a private domain with the same arguments, because the
+exporter shows no values of constants; `torch_recurrent` expands them when the whole model is there.
+The operators of torch itself (programs made without edgeseq, bodies of scan) take the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common
+import onnxscript
+import torch
+from torch.export import ExportedProgram
+
+from edgeseq.frontends.torch_errors import explain_translation
+from edgeseq.frontends.torch_ops import GATES, NAMESPACE, refuse_packed
+from edgeseq.frontends.torch_quiet import quiet
+
+_aten: Any = torch.ops.aten
+_ours: Any = getattr(torch.ops, NAMESPACE)
+
+
+def translate(program: ExportedProgram) -> ir.Model:
+    """Translate a program; calls of functions are inlined.
+
+    Raises:
+        UnsupportedModelError: operators without a translation, all of them listed.
+    """
+    with quiet():
+        try:
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                optimize=False,  # the pipeline does it, and keeps the names of weights
+                verbose=False,
+                opset_version=18,  # the exporter's own; others lose names on the way
+                custom_translation_table=_table(),
+            )
+        except Exception as error:
+            raise explain_translation(error, program) from error
+    if exported is None:
+        raise AssertionError("the exporter returned nothing")
+    model: ir.Model = exported.model
+    ir.passes.common.InlinePass()(model)
+    return model
+
+
+def _table() -> dict[Callable[..., Any], Callable[..., Any]]:
+    table: dict[Callable[..., Any], Callable[..., Any]] = {
+        _ours.rnn.default: _rnn,
+        _ours.lstm.default: _lstm,
+    }
+    for kind in GATES:
+        layers, cell = getattr(_aten, kind), getattr(_aten, f"{kind}_cell")
+        table[layers.input] = _aten_lstm if kind == "lstm" else _aten_rnn(kind)
+        table[layers.data] = refuse_packed
+        table[cell.default] = _lstm_cell if kind == "lstm" else _cell(kind)
+    return table
+
+
+def _raw(op_type: str, outputs: int) -> Callable[..., Any]:
+    """A node of the private domain; its schema only tells what it may have."""
+    formal = onnx.defs.OpSchema.FormalParameter
+    option = onnx.defs.OpSchema.FormalParameterOption
+    schema = onnx.defs.OpSchema(
+        op_type,
+        NAMESPACE,
+        1,
+        inputs=[formal("inputs", "T", param_option=option.Variadic, is_homogeneous=False)],
+        outputs=[formal(f"output_{i}", "T") for i in range(outputs)],
+        type_constraints=[("T", [f"tensor({n})" for n in _FLOATS], "")],
+        attributes=[
+            onnx.defs.OpSchema.Attribute("kind", onnx.defs.OpSchema.AttrType.STRING),
+            *(onnx.defs.OpSchema.Attribute(n, onnx.defs.OpSchema.AttrType.INT) for n in _FLAGS),
+        ],
+    )
+    op: Callable[..., Any] = onnxscript.values.Op(
+        onnxscript.values.Opset(NAMESPACE, 1), op_type, schema
+    )
+    return op
+
+
+_FLAGS = ("has_biases", "num_layers", "bidirectional", "batch_first")
+_FLOATS = ("float", "double", "float16", "bfloat16")
+
+
+def _rnn(
+    x: Any,
+    h0: Any,
+    params: Sequence[Any],
+    kind: str,
+    has_biases: bool,
+    num_layers: int,
+    bidirectional: bool,
+    batch_first: bool,
+) -> Any:
+    return _raw("rnn", 2)(
+        x,
+        h0,
+        *params,
+        kind=kind,
+        has_biases=int(has_biases),
+        num_layers=num_layers,
+        bidirectional=int(bidirectional),
+        batch_first=int(batch_first),
+    )
+
+
+def _lstm(
+    x: Any,
+    h0: Any,
+    c0: Any,
+    params: Sequence[Any],
+    has_biases: bool,
+    num_layers: int,
+    bidirectional: bool,
+    batch_first: bool,
+) -> Any:
+    return _raw("lstm", 3)(
+        x,
+        h0,
+        c0,
+        *params,
+        has_biases=int(has_biases),
+        num_layers=num_layers,
+        bidirectional=int(bidirectional),
+        batch_first=int(batch_first),
+    )
+
+
+def _aten_rnn(kind: str) -> Callable[..., Any]:
+    def translated(
+        x: Any,
+        h0: Any,
+        params: Sequence[Any],
+        has_biases: bool,
+        num_layers: int,
+        _dropout: float,
+        _train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> Any:
+        return _rnn(x, h0, params, kind, has_biases, num_layers, bidirectional, batch_first)
+
+    return translated
+
+
+def _aten_lstm(
+    x: Any,
+    hx: Sequence[Any],
+    params: Sequence[Any],
+    has_biases: bool,
+    num_layers: int,
+    _dropout: float,
+    _train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> Any:
+    return _lstm(x, hx[0], hx[1], params, has_biases, num_layers, bidirectional, batch_first)
+
+
+def _cell(kind: str) -> Callable[..., Any]:
+    def translated(
+        x: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
+    ) -> Any:
+        params = [w for w in (w_ih, w_hh, b_ih, b_hh) if w is not None]
+        _, h = _rnn(_step(x), _step(hx), params, kind, b_ih is not None, 1, False, False)
+        return _unstep(h)
+
+    return translated
+
+
+def _lstm_cell(
+    x: Any, hx: Sequence[Any], w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
+) -> Any:
+    params = [w for w in (w_ih, w_hh, b_ih, b_hh) if w is not None]
+    h0, c0 = _step(hx[0]), _step(hx[1])
+    _, h, c = _lstm(_step(x), h0, c0, params, b_ih is not None, 1, False, False)
+    return _unstep(h), _unstep(c)
+
+
+def _step(x: Any) -> Any:
+    op = onnxscript.opset18
+    return op.Unsqueeze(x, op.Constant(value_ints=[0]))
+
+
+def _unstep(x: Any) -> Any:
+    op = onnxscript.opset18
+    return op.Squeeze(x, op.Constant(value_ints=[0]))
