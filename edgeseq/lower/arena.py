@@ -1,0 +1,273 @@
+"""Where every buffer of a program lives: caller's inputs and outputs, state, weights, arena.
+
+Temporaries that are known in size are placed by size, largest first, at the lowest offset where
+no buffer alive at the same time stands. Those whose size depends on time share slots, whose
+offsets the entry computes from T.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+
+from edgeseq.lower.program import Buffer, Call, CopyCall, KernelCall, Program, View
+from edgeseq.lower.size import Size
+
+ALIGN = 64
+
+
+class Space(enum.Enum):
+    """Whose memory a buffer is in."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    STATE = "state"
+    CONSTANT = "constant"
+    ARENA = "arena"
+    SLOT = "slot"  # arena, at an offset that depends on T
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """`index` of the input, output, state or slot, or 0; `offset` in bytes from its start."""
+
+    space: Space
+    index: int
+    offset: Size
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """One graph input or output: the caller's array, or a state's memory."""
+
+    space: Space
+    index: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A program with a place for every view.
+
+    Args:
+        calls: In order; the last ones copy results to states and outputs.
+        places: Buffer -> place.
+        arena_size: Bytes of the part with known sizes.
+        slot_sizes: Bytes of each slot, as expressions in T.
+        constants: Buffers of weights, in the order of first use.
+    """
+
+    calls: tuple[Call, ...]
+    places: Mapping[Buffer, Place]
+    arena_size: int
+    slot_sizes: tuple[tuple[Size, ...], ...]
+    constants: tuple[Buffer, ...]
+
+    def place(self, view: View) -> Place:
+        """Where a view starts."""
+        base = self.places[view.buffer]
+        return dataclasses.replace(base, offset=base.offset + view.offset)
+
+
+def align(size: int) -> int:
+    """Round up to the alignment of buffers."""
+    return -(-size // ALIGN) * ALIGN
+
+
+def plan(program: Program, inputs: Sequence[Port], outputs: Sequence[Port]) -> Layout:
+    """Place every buffer.
+
+    Args:
+        program: What to place.
+        inputs: Where each graph input is.
+        outputs: Where each graph output has to be afterwards.
+    """
+    return _Planner(program, inputs, outputs).run()
+
+
+class _Planner:
+    def __init__(self, program: Program, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+        self.calls = list(program.calls)
+        self.results = list(program.outputs)
+        self.sizes = program.output_sizes
+        self.inputs = inputs
+        self.outputs = outputs
+        self.places: dict[Buffer, Place] = {}
+        self.constants: list[Buffer] = []
+
+    def run(self) -> Layout:
+        self.place_fixed()
+        self.merge_slots_of_concats()
+        self.save_overwritten_states()
+        self.place_results()
+        self.append_copies()
+        self.place_fixed()
+        arena, slots = self.place_temporaries()
+        return Layout(tuple(self.calls), self.places, arena, slots, tuple(self.constants))
+
+    def views(self) -> Iterable[View]:
+        for call in self.calls:
+            yield from touched(call)
+            if isinstance(call, KernelCall):
+                yield from (c for c in call.consts if c is not None)
+        yield from self.results
+
+    def place_fixed(self) -> None:
+        for view in self.views():
+            buffer = view.buffer
+            if buffer in self.places:
+                continue
+            if buffer.input_index is not None:
+                port = self.inputs[buffer.input_index]
+                self.places[buffer] = Place(port.space, port.index, Size.of(0))
+            elif buffer.constant is not None:
+                self.places[buffer] = Place(Space.CONSTANT, len(self.constants), Size.of(0))
+                self.constants.append(buffer)
+
+    def temporary(self, buffer: Buffer) -> bool:
+        return buffer not in self.places
+
+    def merge_slots_of_concats(self) -> None:
+        """A producer whose whole result is copied into a contiguous slot writes there itself."""
+        while (found := self.mergeable()) is not None:
+            index, source, target = found
+            del self.calls[index]
+            self.calls = [_moved(c, source, target) for c in self.calls]
+            self.results = [_moved_view(v, source, target) for v in self.results]
+
+    def mergeable(self) -> tuple[int, Buffer, View] | None:
+        for i, call in enumerate(self.calls):
+            if not isinstance(call, CopyCall):
+                continue
+            source, target = call.reads[0], call.writes[0]
+            contiguous = call.rows == Size.of(1)
+            whole = source.offset == Size.of(0) and source.buffer.size == call.row
+            if not (contiguous and whole and self.temporary(source.buffer)):
+                continue
+            if source.buffer is target.buffer or not self.temporary(target.buffer):
+                continue
+            return i, source.buffer, target
+        return None
+
+    def save_overwritten_states(self) -> None:
+        """A result that is a view of a state must be saved before states are written."""
+        for i, (view, port) in enumerate(zip(self.results, self.outputs, strict=True)):
+            place = self.places.get(view.buffer)
+            if place is None or place.space is not Space.STATE:
+                continue
+            if port.space is Space.STATE and place.index == port.index and view.offset == Size.of(0):
+                continue  # unchanged
+            size = self.sizes[i]
+            saved = View(Buffer(size, view.buffer.dtype))
+            self.calls.append(_copy(view, saved, size))
+            self.results[i] = saved
+
+    def place_results(self) -> None:
+        for view, port in zip(self.results, self.outputs, strict=True):
+            buffer = view.buffer
+            if not self.temporary(buffer) or view.offset != Size.of(0):
+                continue
+            if port.space is Space.STATE and not self.may_overwrite(buffer, port.index):
+                continue
+            self.places[buffer] = Place(port.space, port.index, Size.of(0))
+
+    def may_overwrite(self, buffer: Buffer, state: int) -> bool:
+        """Whether the new state can be computed into the old one: no read of the old after it."""
+        old = Place(Space.STATE, state, Size.of(0))
+        first = min(i for i, c in enumerate(self.calls) if any(v.buffer is buffer for v in c.writes))
+        for i, call in enumerate(self.calls[first:], first):
+            reads_old = any(self.places.get(v.buffer) == old for v in call.reads)
+            if reads_old and not (i == first and _in_place(call, buffer)):
+                return False
+        return all(self.places.get(v.buffer) != old for v in self.results if v.buffer is not buffer)
+
+    def append_copies(self) -> None:
+        """Copy results that do not stand where they must."""
+        for i, (view, port) in enumerate(zip(self.results, self.outputs, strict=True)):
+            place = self.places.get(view.buffer)
+            wanted = Place(port.space, port.index, Size.of(0))
+            if place == wanted and view.offset == Size.of(0):
+                continue
+            size = self.sizes[i]
+            target = Buffer(size, view.buffer.dtype)
+            self.places[target] = wanted
+            self.calls.append(_copy(view, View(target), size))
+
+    def place_temporaries(self) -> tuple[int, tuple[tuple[Size, ...], ...]]:
+        alive = self.lifetimes()
+        arena = _place_known(self.places, {b: t for b, t in alive.items() if b.size.known})
+        slots = _place_slots(self.places, {b: t for b, t in alive.items() if not b.size.known})
+        return arena, slots
+
+    def lifetimes(self) -> dict[Buffer, tuple[int, int]]:
+        alive: dict[Buffer, tuple[int, int]] = {}
+        for i, call in enumerate(self.calls):
+            for view in touched(call):
+                if self.temporary(view.buffer):
+                    first, _ = alive.get(view.buffer, (i, i))
+                    alive[view.buffer] = (first, i)
+        return alive
+
+
+def touched(call: Call) -> tuple[View, ...]:
+    """Every view a call reads, writes or uses as scratch."""
+    scratch = (call.scratch,) if isinstance(call, KernelCall) and call.scratch else ()
+    return (*call.reads, *call.writes, *scratch)
+
+
+def _copy(read: View, write: View, size: Size) -> CopyCall:
+    return CopyCall((read,), (write,), Size.of(1), size, size, size)
+
+
+def _in_place(call: Call, buffer: Buffer) -> bool:
+    return isinstance(call, KernelCall) and call.choice.in_place
+
+
+def _moved_view(view: View, source: Buffer, target: View) -> View:
+    return target.shifted(view.offset) if view.buffer is source else view
+
+
+def _moved(call: Call, source: Buffer, target: View) -> Call:
+    def move(views: tuple[View, ...]) -> tuple[View, ...]:
+        return tuple(_moved_view(v, source, target) for v in views)
+
+    return dataclasses.replace(call, reads=move(call.reads), writes=move(call.writes))
+
+
+def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return not (a[1] < b[0] or b[1] < a[0])
+
+
+def _place_known(places: dict[Buffer, Place], alive: Mapping[Buffer, tuple[int, int]]) -> int:
+    placed: list[tuple[Buffer, int]] = []
+    for buffer in sorted(alive, key=lambda b: (-b.size.constant, alive[b])):
+        busy = sorted(
+            (start, start + align(other.size.constant))
+            for other, start in placed
+            if _overlap(alive[other], alive[buffer])
+        )
+        offset = 0
+        for start, end in busy:
+            if offset + buffer.size.constant <= start:
+                break
+            offset = max(offset, end)
+        placed.append((buffer, offset))
+        places[buffer] = Place(Space.ARENA, 0, Size.of(offset))
+    return max((start + align(b.size.constant) for b, start in placed), default=0)
+
+
+def _place_slots(
+    places: dict[Buffer, Place], alive: Mapping[Buffer, tuple[int, int]]
+) -> tuple[tuple[Size, ...], ...]:
+    """First free slot; a slot is as large as the largest of the sizes it holds."""
+    slots: list[list[Buffer]] = []
+    for buffer in sorted(alive, key=lambda b: alive[b]):
+        for index, members in enumerate(slots):
+            if not any(_overlap(alive[m], alive[buffer]) for m in members):
+                break
+        else:
+            index = len(slots)
+            slots.append([])
+        slots[index].append(buffer)
+        places[buffer] = Place(Space.SLOT, index, Size.of(0))
+    return tuple(tuple(dict.fromkeys(m.size for m in members)) for members in slots)

@@ -1,0 +1,131 @@
+"""Transcendental functions without libm.
+
+float32 exp, tanh and sigmoid become polynomials inside the kernel, so that loops over them
+vectorise. The others (log, sin, pow, erf, ...) and every float64 one become calls of the functions in
+`kernels/c/esm.h`, which compute in float64. For C everything calls `esm.h`.
+
+Errors, swept over all binades by `tests/lower/test_mathlib.py`: exp 2 ulp, tanh and sigmoid 4 ulp. exp clamps its argument to [-87.33, 88.72], sigmoid and tanh stay within their range.
+Polynomial coefficients: the Cephes library's single-precision expf and tanhf (S. Moshier).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from tvm import tirx
+
+UNARY = (
+    "exp exp2 exp10 log log2 log10 log1p tanh sigmoid erf sin cos tan sinh cosh asin acos atan "
+    "asinh acosh atanh"
+).split()
+BINARY = "pow atan2 fmod hypot".split()
+# single instructions natively, but functions of libm in C
+C_ONLY = "sqrt rsqrt fabs floor ceil trunc round nearbyint".split()
+
+_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
+_TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
+
+
+@functools.cache
+def install() -> None:
+    """Register the rules with TVM, once in a process (TVM keeps them globally)."""
+    for name in (*UNARY, *BINARY, *C_ONLY):
+        tirx.register_intrin_lowering(f"tirx.{name}", "c", f=_extern(name), level=99)
+    for name in (*UNARY, *BINARY):
+        tirx.register_intrin_lowering(
+            f"tirx.{name}", "llvm", f=_llvm(name, _INLINE.get(name)), level=99
+        )
+
+
+class _Lanes:
+    """Constants and casts in the (possibly vector) type of `x`."""
+
+    def __init__(self, x: Any) -> None:
+        dtype = str(x.ty.dtype)
+        self.lanes = int(dtype.split("x")[1]) if "x" in dtype else 1
+        self.scalar = dtype.split("x")[0]
+
+    def of(self, scalar: str) -> str:
+        return scalar if self.lanes == 1 else f"{scalar}x{self.lanes}"
+
+    def const(self, value: float | int, scalar: str = "float32") -> Any:
+        c = tirx.const(value, scalar)
+        return c if self.lanes == 1 else tirx.Broadcast(c, self.lanes)
+
+    def let(self, value: Any, body: Callable[[Any], Any], scalar: str = "float32") -> Any:
+        var = tirx.Var("v", self.of(scalar))
+        return tirx.Let(var, value, body(var))
+
+
+def _horner(t: _Lanes, coefficients: tuple[float, ...], x: Any) -> Any:
+    p = t.const(coefficients[0])
+    for c in coefficients[1:]:
+        p = p * x + t.const(c)
+    return p
+
+
+def _exp(t: _Lanes, x: Any) -> Any:
+    clamped = tirx.Max(tirx.Min(x, t.const(88.72)), t.const(-87.33))
+
+    def reduced(v: Any) -> Any:
+        n = tirx.floor(v * t.const(1.44269504) + t.const(0.5))
+        return t.let(n, lambda n: t.let(
+            v - n * t.const(LN2_HIGH) - n * t.const(LN2_LOW), lambda r: scaled(n, r)))  # fmt: skip
+
+    def scaled(n: Any, r: Any) -> Any:
+        p = _horner(t, _EXP, r) * r * r + r + t.const(1.0)
+        # 2^n in two halves: n may be 128, which one exponent field cannot hold
+        half = tirx.Cast(t.of("int32"), n) >> t.const(1, "int32")
+        rest = tirx.Cast(t.of("int32"), n) - half
+        return p * power_of_two(half) * power_of_two(rest)
+
+    def power_of_two(k: Any) -> Any:
+        return tirx.reinterpret(t.of("float32"), (k + t.const(127, "int32")) << t.const(23, "int32"))
+
+    return t.let(clamped, reduced)
+
+
+def _sigmoid(t: _Lanes, x: Any) -> Any:
+    return t.const(1.0) / (t.const(1.0) + _exp(t, t.const(0.0) - x))
+
+
+def _tanh(t: _Lanes, x: Any) -> Any:
+    def chosen(v: Any) -> Any:
+        near = t.let(v * v, lambda z: v + v * z * _horner(t, _TANH, z))
+        far = t.const(1.0) - t.const(2.0) / (t.const(1.0) + _exp(t, v + v))
+        return tirx.Select(v * v < t.const(0.390625), near, far)
+
+    return t.let(x, chosen)
+
+
+_INLINE: dict[str, Callable[[_Lanes, Any], Any]] = {
+    "exp": _exp,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+}
+
+
+def _llvm(name: str, inline: Callable[[_Lanes, Any], Any] | None) -> Callable[[Any], Any]:
+    extern = _extern(name)
+
+    def rule(call: Any) -> Any:
+        t = _Lanes(call.args[0])
+        if inline is not None and t.scalar == "float32":
+            return inline(t, call.args[0])
+        return extern(call)
+
+    return rule
+
+
+def _extern(name: str) -> Callable[[Any], Any]:
+    def rule(call: Any) -> Any:
+        scalar = _Lanes(call.args[0]).scalar
+        if scalar in ("float16", "bfloat16"):
+            args = [tirx.Cast("float32", a) for a in call.args]
+            return tirx.Cast(scalar, tirx.call_pure_extern("float32", f"esm_{name}32", *args))
+        return tirx.call_pure_extern(scalar, f"esm_{name}{scalar.removeprefix('float')}", *call.args)
+
+    return rule

@@ -1,0 +1,202 @@
+"""The prepared graph -> Relax.
+
+Nodes that `select` gave to hand-written kernels become opaque `call_dps_packed` calls, and so do
+concatenations, which the memory plan turns into writes to slots. For all else the converters of
+TVM's ONNX importer are used, one node at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import tvm
+from tvm import relax, tirx
+from tvm.relax.frontend.onnx import onnx_frontend
+
+from edgeseq.errors import UnsupportedModelError
+from edgeseq.lower import select
+from edgeseq.lower.relax_ops import OPS
+
+CONCAT = "edgeseq.concat"
+OPSET = 26
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A Relax module whose `main` returns a tuple of the graph's outputs.
+
+    Args:
+        module: The IRModule.
+        externs: Opaque call name -> the kernel call behind it.
+        reasons: Why other nodes have no kernel of ours.
+    """
+
+    module: Any
+    externs: Mapping[str, select.Choice]
+    reasons: Mapping[ir.Node, str]
+
+
+def supported_ops() -> frozenset[str]:
+    """Names of the standard operators that can be lowered."""
+    return frozenset(onnx_frontend._get_convert_map()) | frozenset(OPS) | select.ops() | {"Concat"}
+
+
+def import_graph(model: ir.Model, bind: Mapping[str, int]) -> Imported:
+    """Translate a prepared model.
+
+    Args:
+        model: Contract of `edgeseq.pipeline.prepare`.
+        bind: Values for symbolic dimensions; a symbol that is not bound stays symbolic.
+    """
+    return _Importer(model, bind).run()
+
+
+class _Importer:
+    def __init__(self, model: ir.Model, bind: Mapping[str, int]) -> None:
+        self.graph = model.graph
+        self.shapes = select.Shapes(bind)
+        self.symbols: dict[str, Any] = {}
+        self.builder = relax.BlockBuilder()
+        self.values: dict[str, Any] = {}
+        self.externs: dict[str, select.Choice] = {}
+        self.converters = onnx_frontend._get_convert_map()
+
+    def run(self) -> Imported:
+        chosen = select.choose(self.graph, self.shapes)
+        inputs = [relax.Var(v.name, self.tensor_type(v)) for v in self.graph.inputs]
+        for value, var in zip(self.graph.inputs, inputs, strict=True):
+            self.values[_name(value)] = var
+        for value in self.graph.initializers.values():
+            self.values[_name(value)] = _constant(value)
+        with self.builder.function("main", params=inputs):
+            with self.builder.dataflow():
+                self.emit_nodes(chosen)
+                outputs = [self.values[_name(v)] for v in self.graph.outputs]
+                result = self.builder.emit_output(relax.Tuple(outputs))
+            self.builder.emit_func_output(result)
+        return Imported(self.builder.get(), self.externs, chosen.reasons)
+
+    def emit_nodes(self, chosen: select.Selection) -> None:
+        for node in self.graph:
+            if node in chosen.choices:
+                self.emit_choice(chosen.choices[node])
+            elif node not in chosen.covered:
+                self.emit_node(node)
+
+    def tensor_type(self, value: ir.Value) -> Any:
+        shape = [self.dim(d) for d in self.shapes.of(value)]
+        return relax.TensorType(shape, dtype_of(value))
+
+    def dim(self, dim: int | str) -> Any:
+        if isinstance(dim, int):
+            return tirx.IntImm("int64", dim)
+        return select.to_expression(dim, self.symbol)
+
+    def symbol(self, name: str) -> Any:
+        return self.symbols.setdefault(name, tirx.Var("T", "int64"))  # time's name in C
+
+    def opaque(self, name: str, inputs: Sequence[Any], outputs: Sequence[ir.Value]) -> None:
+        types = [self.tensor_type(v) for v in outputs]
+        call = relax.call_dps_packed(name, tuple(inputs), out_ty=types)
+        result = self.builder.emit(call)
+        if len(types) == 1:
+            self.values[_name(outputs[0])] = result
+            return
+        for i, value in enumerate(outputs):
+            self.values[_name(value)] = self.builder.emit(relax.TupleGetItem(result, i))
+
+    def emit_choice(self, choice: select.Choice) -> None:
+        name = f"edgeseq.kernel.{len(self.externs)}"
+        self.externs[name] = choice
+        inputs = [self.values[_name(v)] for v in choice.live_inputs]
+        self.opaque(name, inputs, choice.live_outputs)
+
+    def emit_node(self, node: ir.Node) -> None:
+        inputs = [None if v is None else self.values[_name(v)] for v in node.inputs]
+        if node.op_type == "Concat":
+            axis = node.attributes["axis"].as_int() % len(self.shapes.of(node.outputs[0]))
+            self.opaque(f"{CONCAT}.{axis}", inputs, [node.outputs[0]])
+            return
+        try:
+            result = self.convert(node, inputs)
+        except UnsupportedModelError:
+            raise
+        except Exception as error:
+            raise UnsupportedModelError(
+                f"cannot lower operator {node.op_type}",
+                at=f"node '{node.name}'",
+                why=f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}",
+                fix="replace the operator in the source model, or report this with the model",
+            ) from error
+        self.bind_results(node, result)
+
+    def convert(self, node: ir.Node, inputs: list[Any]) -> Any:
+        if node.op_type in OPS:
+            return OPS[node.op_type](self.builder, node, inputs, self.shapes)
+        converter = self.converters[node.op_type].get_converter(OPSET)
+        attributes: dict[str, Any] = {n: _attribute(a) for n, a in node.attributes.items()}
+        attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
+        return converter(
+            self.builder, onnx_frontend.onnx_input(inputs), attributes, [self.values, {}]
+        )
+
+    def bind_results(self, node: ir.Node, result: Any) -> None:
+        if isinstance(result, relax.Tuple):
+            parts = list(result.fields)
+        else:
+            result = self.builder.normalize(result)
+            if isinstance(result.ty, relax.TupleType):
+                count = len(result.ty.fields)
+                result = self.builder.emit(result)
+                parts = [self.builder.emit(relax.TupleGetItem(result, i)) for i in range(count)]
+            else:
+                parts = [result]
+        for value, part in zip(node.outputs, parts, strict=False):
+            if value.name:
+                self.values[_name(value)] = self.builder.emit(part)
+
+
+def _name(value: ir.Value | None) -> str:
+    assert value is not None
+    assert value.name is not None
+    return value.name
+
+
+def dtype_of(value: ir.Value) -> str:
+    """numpy's name of a value's element type."""
+    assert value.dtype is not None, value.name
+    return str(value.dtype.numpy()) if value.dtype != ir.DataType.BFLOAT16 else "bfloat16"
+
+
+def symbolic_shape(value: ir.Value) -> tuple[int | str, ...]:
+    """A graph input's or output's shape, the time symbol written as T."""
+    dims = select.Shapes({}).of(value)
+    return tuple(d if isinstance(d, int) else select.size(d).c() for d in dims)
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...]:
+    """A shape that must be known."""
+    shape = select.Shapes({}).known(value)
+    assert shape is not None, value.name
+    return shape
+
+
+def _constant(value: ir.Value) -> Any:
+    assert value.const_value is not None
+    array = np.ascontiguousarray(value.const_value.numpy()).reshape(value.const_value.shape.numpy())
+    return relax.const(tvm.runtime.tensor(array))
+
+
+def _attribute(attribute: ir.Attr) -> Any:
+    """Return what TVM's ONNX importer expects: bytes for strings, numpy for tensors."""
+    if attribute.type == ir.AttributeType.STRING:
+        return attribute.as_string().encode()
+    if attribute.type == ir.AttributeType.TENSOR:
+        return tvm.runtime.tensor(attribute.as_tensor().numpy())
+    if attribute.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS):
+        return tuple(attribute.value)
+    return attribute.value

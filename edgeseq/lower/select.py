@@ -1,0 +1,202 @@
+"""Which nodes become calls of hand-written kernels, and why.
+
+Each `select_<family>.py` offers `OPS` and `choose(node, shapes, users) -> Choice | str`: a choice,
+or the reason why there is none (the node then goes to TVM, and `inspect --why` shows the reason).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeseq.errors import UnsupportedModelError
+from edgeseq.kernels._family import Kernel, Role
+from edgeseq.lower.size import Size
+
+Array = npt.NDArray[Any]
+Dim = int | str
+_FAMILIES = ("recurrent", "linear", "convolution")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Choice:
+    """A hand-written kernel in place of one or more nodes.
+
+    Args:
+        node: The node that it computes (the first, where it covers several).
+        kernel: The kernel.
+        sizes: Its int parameters; a Size where it depends on time.
+        inputs: Values for the IN arguments in order; None passes NULL.
+        consts: Packed arrays for the CONST arguments in order; None passes NULL.
+        outputs: Values that it produces, in the order of the OUT arguments; None passes NULL.
+        covers: Further nodes that it computes.
+        in_place: The kernel allows its state inputs and outputs to be the same memory.
+        why: Why this kernel, for `inspect --why`.
+    """
+
+    node: ir.Node
+    kernel: Kernel
+    sizes: Mapping[str, Size]
+    inputs: tuple[ir.Value | None, ...]
+    consts: tuple[Array | None, ...]
+    outputs: tuple[ir.Value | None, ...]
+    covers: tuple[ir.Node, ...] = ()
+    in_place: bool = False
+    why: str = ""
+
+    def scratch(self) -> Size:
+        """Bytes of scratch; affine in the sizes that are not known."""
+        if not any(a.role is Role.SCRATCH for a in self.kernel.args):
+            return Size.of(0)
+        unknown = [n for n, s in self.sizes.items() if not s.known]
+        base = {n: s.constant for n, s in self.sizes.items()}
+        if not unknown:
+            return Size.of(self.kernel.scratch(base))
+        assert len(unknown) == 1, unknown
+        name = unknown[0]
+        one = self.kernel.scratch({**base, name: 1})
+        slope = self.kernel.scratch({**base, name: 2}) - one
+        return self.sizes[name] * slope + max(one - slope, 0)
+
+    @property
+    def live_inputs(self) -> tuple[ir.Value, ...]:
+        """Inputs that are not NULL."""
+        return tuple(v for v in self.inputs if v is not None)
+
+    @property
+    def live_outputs(self) -> tuple[ir.Value, ...]:
+        """Outputs that are not NULL."""
+        return tuple(v for v in self.outputs if v is not None)
+
+
+class Shapes:
+    """Shapes of values with some symbols bound."""
+
+    def __init__(self, bind: Mapping[str, int]) -> None:
+        self.bind = bind
+
+    def of(self, value: ir.Value | None) -> tuple[Dim, ...]:
+        """Each dimension: an int, or a text such as `T` or `T + 2`.
+
+        Raises:
+            UnsupportedModelError: the shape is not known.
+        """
+        assert value is not None
+        if value.shape is None or any(
+            not isinstance(d, int) and d.value is None for d in value.shape
+        ):
+            raise UnsupportedModelError(
+                f"the shape of '{value.name}' is not known",
+                at=f"value '{value.name}'",
+                why="every shape must be known up to the time axis before lowering",
+                fix="bind the model's input shapes with --shape name=1,T,80",
+            )
+        return tuple(d if isinstance(d, int) else self._bound(str(d.value)) for d in value.shape)
+
+    def known(self, value: ir.Value | None) -> tuple[int, ...] | None:
+        """The shape, if it has no symbol left."""
+        dims = self.of(value)
+        return tuple(d for d in dims if isinstance(d, int)) if all_int(dims) else None
+
+    def _bound(self, text: str) -> Dim:
+        try:
+            return Size(0, text.replace("//", "/")).at(self.bind)
+        except KeyError:
+            return text
+
+
+def all_int(dims: tuple[Dim, ...]) -> bool:
+    """Whether every dimension is known."""
+    return all(isinstance(d, int) for d in dims)
+
+
+def size(dim: Dim) -> Size:
+    """A dimension as a Size; the symbol is called T in C."""
+    return Size.of(dim) if isinstance(dim, int) else Size(0, _in_t(dim))
+
+
+def _in_t(text: str) -> str:
+    tree = ast.parse(text.replace("//", "/"), mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = "T"
+    return f"({ast.unparse(tree)})" if not isinstance(tree.body, ast.Name) else "T"
+
+
+def to_expression(text: str, symbol: Callable[[str], Any]) -> Any:
+    """A dimension's text as a TIR expression."""
+
+    def convert(node: ast.expr) -> Any:
+        match node:
+            case ast.Constant():
+                return int(node.value)  # type: ignore[arg-type]
+            case ast.Name():
+                return symbol(node.id)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return convert(left) + convert(right)
+            case ast.BinOp(left=left, op=ast.Sub(), right=right):
+                return convert(left) - convert(right)
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                return convert(left) * convert(right)
+            case ast.BinOp(left=left, op=ast.FloorDiv(), right=right):
+                return convert(left) // convert(right)
+        raise UnsupportedModelError(f"a dimension of the form '{text}' is not supported")
+
+    return convert(ast.parse(text, mode="eval").body)
+
+
+def constant(value: ir.Value | None) -> Array | None:
+    """The array of an initializer."""
+    if value is None or value.const_value is None:
+        return None
+    return np.ascontiguousarray(value.const_value.numpy())
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What was chosen.
+
+    Args:
+        choices: Node -> choice.
+        covered: Nodes that another node's choice computes.
+        reasons: Node -> why it goes to TVM, for the operators that have kernels.
+    """
+
+    choices: Mapping[ir.Node, Choice]
+    covered: frozenset[ir.Node]
+    reasons: Mapping[ir.Node, str]
+
+
+def families() -> list[Any]:
+    """The modules `select_<family>`."""
+    return [importlib.import_module(f"edgeseq.lower.select_{name}") for name in _FAMILIES]
+
+
+def ops() -> frozenset[str]:
+    """Operators that have kernels."""
+    return frozenset(op for family in families() for op in family.OPS)
+
+
+def choose(graph: ir.Graph, shapes: Shapes) -> Selection:
+    """Choose kernels for a graph's nodes, in order."""
+    choices: dict[ir.Node, Choice] = {}
+    covered: set[ir.Node] = set()
+    reasons: dict[ir.Node, str] = {}
+    by_op = {op: family for family in families() for op in family.OPS}
+    for node in graph:
+        if node in covered or node.op_type not in by_op:
+            continue
+        found = by_op[node.op_type].choose(node, shapes)
+        if isinstance(found, str):
+            reasons[node] = found
+            continue
+        choices[node] = found
+        covered.update(found.covers)
+    return Selection(choices, frozenset(covered), reasons)

@@ -1,0 +1,1 @@
+"""TIR schedules for the dense and element-wise kernels that TVM generates."""

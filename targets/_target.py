@@ -1,0 +1,59 @@
+"""What a target declares."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Isa:
+    """One instruction-set level that hand-written kernels are compiled for.
+
+    Args:
+        level: The user's name, e.g. `x86-64-v3`.
+        header: The file in `kernels/c/simd/`, without `.h`.
+        cpu: The compiler's name (`-mcpu` of zig).
+        tvm: Entries of TVM's target dict that select this level for generated code.
+    """
+
+    level: str
+    header: str
+    cpu: str
+    tvm: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One target; `TARGET` of its file.
+
+    Args:
+        name: What users type.
+        summary: One line for `edgeseq targets`.
+        triple: The compiler's triple; empty for C source.
+        tvm: TVM target dict without the level.
+        isas: Levels, worst first; hand-written kernels are dispatched over those from `generated`
+            on, at init.
+        generated: Level of the code that TVM generates: the least that the library runs on.
+        machines: `platform.machine()` names that run it natively.
+    """
+
+    name: str
+    summary: str
+    triple: str
+    tvm: Mapping[str, object]
+    isas: tuple[Isa, ...]
+    generated: str
+    machines: tuple[str, ...]
+
+    @property
+    def source_only(self) -> bool:
+        """Whether the artifact is C source and nothing is compiled."""
+        return not self.triple
+
+    def dispatched(self, fixed: str | None) -> tuple[Isa, ...]:
+        """The levels to build for: `fixed` alone, or all from `generated` on."""
+        if fixed is not None:
+            return tuple(i for i in self.isas if i.level == fixed)
+        start = [i.level for i in self.isas].index(self.generated) if self.isas else 0
+        return self.isas[start:]
