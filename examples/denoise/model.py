@@ -1,0 +1,234 @@
+"""A streaming speech denoiser: 256 samples of 16 kHz sound in, 256 samples out, 32 ms behind.
+
+    x, tail -> window -> DFT -> |X|^2 -> bands -> log -> Linear -> GRU -> GRU -> Linear -.
+                          |                                                      band gains
+                          '------------------------- X * gain <- one per bin <-----------'
+                                                        |
+                                 y <- overlap-add <- window <- inverse DFT
+
+Framing, transform and overlap-add stand inside the graph, so a compiled artifact needs nothing
+around it. The state is explicit: the previous hop, the half-finished output and two GRU states.
+
+This file imports nothing of its folder: `model:streaming` (from here) and
+`examples.denoise.model:streaming` (from the root of the repository) name the same factory.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+SAMPLE_RATE = 16_000
+HOP = 256
+WINDOW = 2 * HOP
+BINS = HOP  # 0 .. 7969 Hz; the bin at 8 kHz is dropped, which keeps every size a power of two
+FINE = 64  # bins below 2 kHz keep a gain of their own: they resolve the harmonics of a voice
+COARSE = 32  # triangular bands above
+BANDS = FINE + COARSE
+HIDDEN = 128
+POWER_FLOOR = 1e-7  # power of a bin at about -95 dBFS; below it the logarithm says nothing new
+
+WEIGHTS = Path(__file__).parent / "weights.safetensors"
+
+
+class StepOutput(NamedTuple):
+    """What one step returns: the sound, then each state under its input's name and `_out`."""
+
+    y: Tensor
+    tail_out: Tensor
+    ola_out: Tensor
+    h1_out: Tensor
+    h2_out: Tensor
+
+
+class RealDft(nn.Module):
+    """A 512-point real DFT and its inverse as two small products with a twiddle between them.
+
+    With n = 32 n1 + n2 and k = 16 k2 + k1 the kernel splits (Cooley-Tukey, 512 = 16 x 32):
+
+        W512^(nk) = W16^(n1 k1) * W512^(n2 k1) * W32^(n2 k2)
+
+    so 3 kB of constants and 49 thousand products replace a matrix of 1 MB. A real signal needs
+    only k2 < 16, the lower half. Complex values travel as a real half beside an imaginary half.
+    """
+
+    n1, n2 = 16, 32
+
+    first: Tensor
+    twiddle_cos: Tensor
+    twiddle_sin: Tensor
+    second: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows, columns = self.n1, self.n2
+        half = columns // 2
+        small = _angles(rows, rows, 2 * math.pi / rows)
+        twist = _angles(columns, rows, 2 * math.pi / WINDOW)
+        large = _angles(half, columns, 2 * math.pi / columns)
+        second = torch.cat(
+            [
+                torch.cat([large.cos(), large.sin()], dim=1),
+                torch.cat([-large.sin(), large.cos()], dim=1),
+            ]
+        )
+        scale = torch.full((BINS,), 2.0 / WINDOW, dtype=torch.float64)
+        scale[0] = 1.0 / WINDOW  # every bin but DC stands for its mirror image too
+        constants = {
+            "first": torch.cat([small.cos(), -small.sin()], dim=1),
+            "twiddle_cos": twist.cos(),
+            "twiddle_sin": twist.sin(),
+            "second": second,
+            "scale": scale,
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value.float(), persistent=False)
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Map frames `[B, 512]` to the real and imaginary parts `[B, 256]` of bins 0 to 255."""
+        table = frame.reshape(-1, self.n1, self.n2).transpose(1, 2) @ self.first
+        real, imag = table[..., : self.n1], table[..., self.n1 :]
+        turned = torch.cat(
+            [
+                real * self.twiddle_cos + imag * self.twiddle_sin,
+                imag * self.twiddle_cos - real * self.twiddle_sin,
+            ],
+            dim=1,
+        )
+        bins = (self.second @ turned).reshape(-1, 2 * BINS)
+        return bins[:, :BINS], bins[:, BINS:]
+
+    def inverse(self, real: Tensor, imag: Tensor) -> Tensor:
+        """Map bins `[B, 256]` back to frames `[B, 512]`: the same factors, transposed."""
+        bins = torch.cat([real * self.scale, imag * self.scale], dim=1)
+        table = self.second.T @ bins.reshape(-1, self.n2, self.n1)
+        real, imag = table[:, : self.n2], table[:, self.n2 :]
+        turned = torch.cat(
+            [
+                real * self.twiddle_cos - imag * self.twiddle_sin,
+                imag * self.twiddle_cos + real * self.twiddle_sin,
+            ],
+            dim=2,
+        )
+        return (turned @ self.first.T).transpose(1, 2).reshape(-1, WINDOW)
+
+
+class Denoiser(nn.Module):
+    """The step (`forward`) and the whole sequence at once (`sequence`), over the same weights."""
+
+    window: Tensor
+    pool: Tensor
+    spread: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dft = RealDft()
+        self.embed = nn.Linear(BANDS, HIDDEN)
+        self.gru1 = nn.GRU(HIDDEN, HIDDEN, batch_first=True)
+        self.gru2 = nn.GRU(HIDDEN, HIDDEN, batch_first=True)
+        self.gains = nn.Linear(2 * HIDDEN, BANDS)
+        triangles = _triangles()
+        self.register_buffer("window", _sqrt_hann(), persistent=False)
+        self.register_buffer("spread", triangles, persistent=False)
+        self.register_buffer("pool", (triangles / triangles.sum(1, True)).T, persistent=False)
+
+    def forward(self, x: Tensor, tail: Tensor, ola: Tensor, h1: Tensor, h2: Tensor) -> StepOutput:
+        """Denoise one hop.
+
+        Args:
+            x: The new samples `[1, 256]`, full scale 1.
+            tail: The samples before them `[1, 256]`.
+            ola: The second half of the previous output frame `[1, 256]`.
+            h1: State of the first GRU `[1, 1, 128]`.
+            h2: State of the second GRU `[1, 1, 128]`.
+        """
+        frame = torch.cat([tail, x], dim=1)
+        real, imag = self.dft(frame * self.window)
+        power = real * real + imag * imag
+        gain, h1_out, h2_out = self.bin_gains(power.unsqueeze(1), h1, h2)
+        gain = gain.squeeze(1)
+        clean = self.dft.inverse(real * gain, imag * gain) * self.window
+        return StepOutput(clean[:, :HOP] + ola, frame[:, HOP:], clean[:, HOP:], h1_out, h2_out)
+
+    def bin_gains(self, power: Tensor, h1: Tensor, h2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map powers `[B, T, 256]` to gains of the same shape and the GRU states after them."""
+        bands = torch.cat([power[..., :FINE], power[..., FINE:] @ self.pool], dim=-1)
+        features = (bands + POWER_FLOOR).log() * 0.2 + 1.0  # about zero mean, unit variance
+        first, h1 = self.gru1(self.embed(features).tanh(), h1)
+        second, h2 = self.gru2(first, h2)
+        gains = self.gains(torch.cat([first, second], dim=-1)).sigmoid()
+        return torch.cat([gains[..., :FINE], gains[..., FINE:] @ self.spread], dim=-1), h1, h2
+
+    def sequence(self, wave: Tensor) -> Tensor:
+        """Denoise whole waves `[B, N]`, N a multiple of 256: what N / 256 steps from rest give."""
+        enhanced: Tensor = self.synthesis(self.enhance(self.analysis(wave)))
+        return enhanced
+
+    def analysis(self, wave: Tensor) -> Tensor:
+        """Map waves `[B, N]` to complex bins `[B, N / 256, 256]`."""
+        frames = functional.pad(wave, (HOP, 0)).unfold(-1, WINDOW, HOP)
+        return torch.fft.rfft(frames * self.window)[..., :BINS]
+
+    def enhance(self, bins: Tensor) -> Tensor:
+        """Apply the gains to complex bins `[B, T, 256]`."""
+        rest = bins.real.new_zeros(1, bins.shape[0], HIDDEN)
+        gain, _, _ = self.bin_gains(bins.real.square() + bins.imag.square(), rest, rest)
+        enhanced: Tensor = bins * gain
+        return enhanced
+
+    def synthesis(self, bins: Tensor) -> Tensor:
+        """Map complex bins `[B, T, 256]` to waves `[B, 256 T]`, one hop behind the input."""
+        frames = torch.fft.irfft(functional.pad(bins, (0, 1)), n=WINDOW) * self.window
+        head, ola = frames[..., :HOP], functional.pad(frames[..., HOP:], (0, 0, 1, 0))[:, :-1]
+        return torch.flatten(head + ola, 1)
+
+
+def initial_states() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return `tail`, `ola`, `h1` and `h2` of a stream that has heard nothing."""
+    hop, hidden = torch.zeros(1, HOP), torch.zeros(1, 1, HIDDEN)
+    return hop, hop.clone(), hidden, hidden.clone()
+
+
+def load(weights: Path = WEIGHTS) -> Denoiser:
+    """Return the trained model."""
+    model = Denoiser()
+    model.load_state_dict(load_file(weights))
+    return model.eval()
+
+
+def streaming() -> tuple[Denoiser, tuple[Tensor, ...]]:
+    """Return the trained step and example inputs: what `edgeseq compile` asks of a factory."""
+    generator = torch.Generator().manual_seed(0)
+    x = 0.1 * torch.randn(1, HOP, generator=generator)
+    return load(), (x, *initial_states())
+
+
+def _angles(rows: int, columns: int, unit: float) -> Tensor:
+    """Return `unit * row * column`, in float64."""
+    return unit * torch.outer(
+        torch.arange(rows, dtype=torch.float64), torch.arange(columns, dtype=torch.float64)
+    )
+
+
+def _sqrt_hann() -> Tensor:
+    """Return the window whose square adds up to one at a hop of half its length."""
+    return (math.pi * torch.arange(WINDOW, dtype=torch.float64) / WINDOW).sin().float()
+
+
+def _triangles() -> Tensor:
+    """Return `[COARSE, BINS - FINE]`: overlapping triangles, evenly spaced on the mel scale.
+
+    Each column sums to one, so equal band gains give that gain to every bin.
+    """
+    hertz = SAMPLE_RATE / WINDOW
+    mel = 2595 * torch.log10(1 + torch.arange(FINE, BINS, dtype=torch.float64) * hertz / 700)
+    place = (mel - mel[0]) / (mel[-1] - mel[0]) * (COARSE - 1)
+    centres = torch.arange(COARSE, dtype=torch.float64).unsqueeze(1)
+    return (1 - (place - centres).abs()).clamp(min=0).float()
