@@ -1,0 +1,189 @@
+#include "conv_tiles.h"
+
+/* Rows of every S-th input, zero-padded: to[C][H][S][L], to[..][s][l] = x[..][l S + s - P]. */
+ES_CONV_SHARED void es_conv_unpack(int C, int H, int W, int S, int P, int L, const float *x,
+                                   int x_cs, int x_hs, float *to) {
+  for (int c = 0; c < C; c++)
+    for (int h = 0; h < H; h++)
+      for (int s = 0; s < S; s++, to += L) {
+        const float *row = x + c * x_cs + h * x_hs + s - P;
+        const int from = es_least(L, s < P ? (P - s + S - 1) / S : 0);
+        const int room = W + P - s;
+        const int end = es_most(from, es_least(L, room > 0 ? (room - 1) / S + 1 : 0));
+        int l = 0;
+        for (; l < from; l++)
+          to[l] = 0.0f;
+        if (S == 2)
+          for (; l < end; l++)
+            to[l] = row[l * 2];
+        for (; l < end; l++)
+          to[l] = row[l * S];
+        for (; l < L; l++)
+          to[l] = 0.0f;
+      }
+}
+
+/* Taps over such rows: kernel columns a, a + ks, a + 2 ks, ... read one of the S rows. */
+ES_FN struct es_taps es_conv_strided_taps(int C, int KW, int S, int D, int L, int r, int x_cs,
+                                          int x_hs, struct es_axis row) {
+  struct es_axis first = {1, 0, 1, 0, 1};
+  while (first.ks * D % S)
+    first.ks++;
+  first.xd = first.ks * D / S;
+  struct es_taps t = es_conv_taps(C, KW, r, x_cs, x_hs, row, first);
+  for (t.runs = 0; t.runs < es_least(first.ks, KW); t.runs++) {
+    const int a = t.runs, n = (KW - 1 - a) / first.ks + 1;
+    t.run[a].x = row.x0 * x_hs + a * D % S * L + a * D / S;
+    t.run[a].w = (row.k0 * KW + a) * C * r;
+    t.run[a].n1 = C == 1 ? 1 : n;
+    t.run[a].n0 = C == 1 ? n : C;
+  }
+  return t;
+}
+
+ES_FN void es_conv_rows(const int wide, int N, int C, int H, int W, int O, int KH, int KW, int SH,
+                        int SW, int DH, int DW, int PT, int PL, int PB, int PR, int G, int act,
+                        int x_ns, int x_cs, int x_hs, int y_ns, int y_cs, int y_hs, const float *x,
+                        const float *w, const float *b, float *y, float *scratch) {
+  const int CG = C / G, OG = O / G, unpacked = wide && SW > 1;
+  const int OH = (H + PT + PB - DH * (KH - 1) - 1) / SH + 1;
+  const int OW = (W + PL + PR - DW * (KW - 1) - 1) / SW + 1;
+  const int L = OW + DW * (KW - 1) / SW;
+  const int xu_cs = unpacked ? H * SW * L : x_cs, xu_hs = unpacked ? SW * L : x_hs;
+  for (int n = 0; n < N; n++, x += x_ns) {
+    const float *xn = unpacked ? scratch : x;
+    if (unpacked)
+      es_conv_unpack(C, H, W, SW, PL, L, x, x_cs, x_hs, scratch);
+    for (int g = 0; g < G; g++)
+      for (int og = 0; og < OG; og += ES_CONV_BLOCK) {
+        const int o = g * OG + og, r = es_least(OG - og, ES_CONV_BLOCK);
+        const struct es_post p = {b + o, b + O + ES_CONV_PAD + o, act};
+        const float *wb = w + KH * KW * CG * o, *xg = xn + g * CG * xu_cs;
+        float *yo = y + n * y_ns + o * y_cs;
+        for (int i = 0; i < OH; i++, yo += y_hs) {
+          struct es_axis row = {KH, 0, 1, i * SH - PT, DH};
+          const struct es_axis col = {KW, 0, 1, -PL, DW};
+          if (PT > 0 || PB > 0)
+            row = es_conv_clip(row, H);
+          if (unpacked) {
+            const struct es_taps t = es_conv_strided_taps(CG, KW, SW, DW, L, r, xu_cs, xu_hs, row);
+            es_conv_bulk(1, &t, xg, 1, OW, wb, p, r, yo, y_cs, 1);
+          } else
+            es_conv_line(wide, CG, W, KW, row, col, SW, OW, xg, x_cs, x_hs, wb, p, r, yo, y_cs, 1);
+        }
+      }
+  }
+  if (act >= ES_ACT_TANH)
+    es_conv_activate(act, N, O, OH, OW, y, y_ns, y_cs, y_hs);
+}
+
+/* y = act(conv(x, w) + b), vectors along the width. scratch: N > 0, SW > 1 only. */
+ES_FN void es_conv_columns(int N, int C, int H, int W, int O, int KH, int KW, int SH, int SW,
+                           int DH, int DW, int PT, int PL, int PB, int PR, int G, int act, int x_ns,
+                           int x_cs, int x_hs, int y_ns, int y_cs, int y_hs,
+                           const float *restrict x, const float *restrict w,
+                           const float *restrict b, float *restrict y, float *restrict scratch) {
+  es_conv_rows(1, N, C, H, W, O, KH, KW, SH, SW, DH, DW, PT, PL, PB, PR, G, act, x_ns, x_cs, x_hs,
+               y_ns, y_cs, y_hs, x, w, b, y, scratch);
+}
+
+/* The same with vectors along the output channels, for few columns or large strides. */
+ES_FN void es_conv_channels(int N, int C, int H, int W, int O, int KH, int KW, int SH, int SW,
+                            int DH, int DW, int PT, int PL, int PB, int PR, int G, int act,
+                            int x_ns, int x_cs, int x_hs, int y_ns, int y_cs, int y_hs,
+                            const float *restrict x, const float *restrict w,
+                            const float *restrict b, float *restrict y) {
+  es_conv_rows(0, N, C, H, W, O, KH, KW, SH, SW, DH, DW, PT, PL, PB, PR, G, act, x_ns, x_cs, x_hs,
+               y_ns, y_cs, y_hs, x, w, b, y, (float *)0);
+}
+
+/* One output of a depthwise convolution, taps clipped. Weights of one output are ws apart. */
+ES_FN float es_conv_depthwise_at(struct es_axis row, struct es_axis col, int W, int KW,
+                                 const float *x, int x_hs, const float *w, int ws,
+                                 struct es_post p) {
+  const struct es_axis c = es_conv_clip(col, W);
+  float sum = p.bias[0];
+  for (int i = 0; i < row.n; i++)
+    for (int j = 0; j < c.n; j++)
+      sum += w[((row.k0 + i) * KW + c.k0 + j) * ws] *
+             x[(row.x0 + i * row.xd) * x_hs + c.x0 + j * c.xd];
+  if (p.act == ES_ACT_RELU)
+    return sum < 0.0f ? 0.0f : sum;
+  if (p.act == ES_ACT_PRELU)
+    return sum < 0.0f ? sum * p.slope[0] : sum;
+  return sum;
+}
+
+/* vb vectors of columns, all of whose taps exist; `last` and `part` as in es_conv_wide_tile. */
+ES_FN void es_conv_depthwise_tile(const int vb, int part, int last, struct es_axis row,
+                                  struct es_axis col, int KW, const float *x, int x_hs,
+                                  const float *w, int ws, struct es_post p, float *y) {
+  es_v acc[2];
+  ES_UNROLL for (int v = 0; v < vb; v++) acc[v] = es_set(p.bias[0]);
+  for (int i = 0; i < row.n; i++)
+    for (int j = 0; j < col.n; j++) {
+      const es_v k = es_set(w[((row.k0 + i) * KW + j) * ws]);
+      const float *q = x + (row.x0 + i * row.xd) * x_hs + j * col.xd;
+      ES_UNROLL for (int v = 0; v < vb; v++) {
+        const float *at = q + (v == vb - 1 ? last : v * ES_W);
+        acc[v] = es_fma(k, part ? es_load_n(at, part) : es_load(at), acc[v]);
+      }
+    }
+  const es_v slope = es_set(p.slope[0]);
+  ES_UNROLL for (int v = 0; v < vb; v++) {
+    float *at = y + (v == vb - 1 ? last : v * ES_W);
+    const es_v a = es_conv_finish(acc[v], slope, p.act);
+    if (part)
+      es_store_n(at, a, part);
+    else
+      es_store(at, a);
+  }
+}
+
+/*
+ * y = act(conv(x, w) + b) for C = G and at most 64 outputs per input. Everything is inlined, so that
+ * constant taps unroll. A stride along the width is correct but slow: conv_columns is for that.
+ */
+ES_FN void es_conv_depthwise(int N, int C, int H, int W, int O, int KH, int KW, int SH, int SW,
+                             int DH, int DW, int PT, int PL, int PB, int PR, int act, int x_ns,
+                             int x_cs, int x_hs, int y_ns, int y_cs, int y_hs,
+                             const float *restrict x, const float *restrict w,
+                             const float *restrict b, float *restrict y) {
+  const int OG = O / C, reach = DW * (KW - 1);
+  const int OH = (H + PT + PB - DH * (KH - 1) - 1) / SH + 1;
+  const int OW = (W + PL + PR - reach - 1) / SW + 1;
+  /* columns [from, to) have all their taps and stride 1 */
+  const int from = SW > 1 ? OW : es_least(es_most(PL, 0), OW);
+  const int to = es_most(from, es_least(OW, W + PL - reach)), n_inner = to - from;
+  const struct es_axis col = {KW, 0, 1, -PL, DW};
+  for (int n = 0; n < N; n++)
+    for (int o = 0; o < O; o++)
+      for (int i = 0; i < OH; i++) {
+        const struct es_post p = {b + o, b + O + ES_CONV_PAD + o, act};
+        const float *xo = x + n * x_ns + o / OG * x_cs;
+        const float *wo = w + o / OG * (OG * KH * KW) + o % OG;
+        float *yo = y + n * y_ns + o * y_cs + i * y_hs;
+        struct es_axis row = {KH, 0, 1, i * SH - PT, DH};
+        if (PT > 0 || PB > 0)
+          row = es_conv_clip(row, H);
+        for (int j = from ? 0 : to; j < OW; j = j + 1 == from ? to : j + 1) {
+          struct es_axis edge = col;
+          edge.x0 += j * SW;
+          yo[j] = es_conv_depthwise_at(row, edge, W, KW, xo, x_hs, wo, OG, p);
+        }
+        const float *xi = xo + from - PL;
+        float *yi = yo + from;
+        if (n_inner > 0 && n_inner < ES_W)
+          es_conv_depthwise_tile(1, n_inner, 0, row, col, KW, xi, x_hs, wo, OG, p, yi);
+        for (int j = 0; j < n_inner && n_inner >= ES_W; j += 2 * ES_W) {
+          const int left = n_inner - j, at = left < ES_W ? n_inner - ES_W : j;
+          if (left > ES_W)
+            es_conv_depthwise_tile(2, 0, es_least(left - ES_W, ES_W), row, col, KW, xi + at, x_hs,
+                                   wo, OG, p, yi + at);
+          else
+            es_conv_depthwise_tile(1, 0, 0, row, col, KW, xi + at, x_hs, wo, OG, p, yi + at);
+        }
+      }
+  if (act >= ES_ACT_TANH)
+    es_conv_activate(act, N, O, OH, OW, y, y_ns, y_cs, y_hs);
+}

@@ -1,0 +1,323 @@
+/*
+ * Tiles and lines of 2-D convolutions of float32 in NCHW order; 1-D is H = 1.
+ *
+ * Vectors lie along the output's width ("wide" tiles) or along its channels ("deep" tiles). Both
+ * read the same packed weights, so one row can use wide tiles for its bulk and deep ones for what is
+ * left: the columns beside padding, and the odd column of a width such as 2^k + 1.
+ *
+ * Weights: [group][block of up to 64 outputs][KH][KW][C / G][outputs of the block], then 16 zeros
+ * that the loads of whole vectors may touch. Bias and slope: one after the other, each [O + 16].
+ *
+ * The tiles are functions, shared by all convolutions of a library; what is inlined and specialised
+ * around them only finds out which taps exist.
+ */
+#ifndef ES_CONV_TILES_H
+#define ES_CONV_TILES_H
+
+#include "es.h"
+#include "es_math.h"
+
+enum { ES_CONV_BLOCK = 64, ES_CONV_RUNS = 8, ES_CONV_PAD = 16 };
+enum { ES_ACT_NONE, ES_ACT_RELU, ES_ACT_PRELU, ES_ACT_TANH, ES_ACT_SIGMOID };
+
+/* Columns of a wide tile (in vectors) and accumulators of a deep one: what the registers hold. */
+#if ES_REGS >= 32
+enum { ES_CONV_WIDE = 4, ES_CONV_DEEP = 4 };
+#else
+enum { ES_CONV_WIDE = 2, ES_CONV_DEEP = 2 };
+#endif
+
+#define ES_CONV_SHARED static __attribute__((noinline, unused))
+
+/* The taps of one axis that feed one output: weights k0, k0 + ks, ... read inputs x0, x0 + xd, ... */
+struct es_axis {
+  int n, k0, ks, x0, xd;
+};
+
+/* The loop nest over all taps, in offsets of floats. `run`s differ in what strided input they read. */
+struct es_taps {
+  int runs, rows, xs2, ws2, xs1, ws1, xs0, ws0;
+  struct {
+    int x, w, n1, n0;
+  } run[ES_CONV_RUNS];
+};
+
+struct es_post {
+  const float *bias, *slope;
+  int act;
+};
+
+ES_FN int es_most(int a, int b) { return a > b ? a : b; }
+
+ES_FN es_v es_conv_finish(es_v v, es_v slope, int act) {
+  if (act == ES_ACT_RELU)
+    return es_max(v, es_set(0.0f));
+  if (act == ES_ACT_PRELU)
+    return es_fma(slope, es_min(v, es_set(0.0f)), es_max(v, es_set(0.0f)));
+  return v;
+}
+
+/* ob outputs x vb vectors of columns; the last vector starts at column `last`. part > 0: one vector
+ * of which only the first `part` columns exist. */
+ES_FN void es_conv_wide_tile(const int ob, const int vb, int part, const struct es_taps *t,
+                             const float *x, int last, const float *w, struct es_post p, float *y,
+                             int y_cs) {
+  es_v acc[4][4];
+  ES_UNROLL for (int o = 0; o < ob; o++) ES_UNROLL for (int v = 0; v < vb; v++) acc[o][v] =
+      es_set(p.bias[o]);
+  ES_LOOP for (int r = 0; r < t->runs; r++) ES_LOOP for (int i = 0; i < t->rows; i++)
+      ES_LOOP for (int j = 0; j < t->run[r].n1; j++) {
+    const float *xp = x + t->run[r].x + i * t->xs2 + j * t->xs1;
+    const float *wp = w + t->run[r].w + i * t->ws2 + j * t->ws1;
+    const int n0 = t->run[r].n0, xs0 = t->xs0, ws0 = t->ws0;
+    ES_LOOP for (int c = 0; c < n0; c++, xp += xs0, wp += ws0) {
+      es_v xv[4];
+      ES_UNROLL for (int v = 0; v < vb; v++) {
+        const float *q = xp + (v == vb - 1 ? last : v * ES_W);
+        xv[v] = part ? es_load_n(q, part) : es_load(q);
+      }
+      ES_UNROLL for (int o = 0; o < ob; o++) {
+        es_v k = es_set(wp[o]);
+        ES_UNROLL for (int v = 0; v < vb; v++) acc[o][v] = es_fma(k, xv[v], acc[o][v]);
+      }
+    }
+  }
+  ES_UNROLL for (int o = 0; o < ob; o++) {
+    es_v slope = es_set(p.slope[o]);
+    ES_UNROLL for (int v = 0; v < vb; v++) {
+      float *q = y + o * y_cs + (v == vb - 1 ? last : v * ES_W);
+      es_v a = es_conv_finish(acc[o][v], slope, p.act);
+      if (part)
+        es_store_n(q, a, part);
+      else
+        es_store(q, a);
+    }
+  }
+}
+
+/* r outputs x one column tile. The last outputs are computed twice where r is no multiple of ob. */
+ES_FN void es_conv_wide_outputs(const int vb, const struct es_taps *t, const float *x, int last,
+                                const float *w, struct es_post p, int r, float *y, int y_cs) {
+  const int ob = r >= 4 ? 4 : r >= 2 ? 2 : 1;
+  ES_LOOP for (int o = 0; o < r; o += ob) {
+    const int at = es_least(o, r - ob);
+    const struct es_post q = {p.bias + at, p.slope + at, p.act};
+    float *to = y + at * y_cs;
+    if (ob == 4)
+      es_conv_wide_tile(4, vb, 0, t, x, last, w + at, q, to, y_cs);
+    else if (ob == 2)
+      es_conv_wide_tile(2, vb, 0, t, x, last, w + at, q, to, y_cs);
+    else
+      es_conv_wide_tile(1, vb, 0, t, x, last, w + at, q, to, y_cs);
+  }
+}
+
+/* n columns, all of whose taps exist, x r outputs. */
+ES_CONV_SHARED void es_conv_wide(const struct es_taps *t, const float *x, int n, const float *w,
+                                 struct es_post p, int r, float *y, int y_cs) {
+  if (n < ES_W) {
+    ES_LOOP for (int o = 0; o < r; o++) {
+      const struct es_post q = {p.bias + o, p.slope + o, p.act};
+      es_conv_wide_tile(1, 1, n, t, x, 0, w + o, q, y + o * y_cs, y_cs);
+    }
+    return;
+  }
+  ES_LOOP for (int j = 0; j < n;) {
+    const int left = n - j, vb = es_least((left + ES_W - 1) / ES_W, ES_CONV_WIDE);
+    const int at = left < ES_W ? n - ES_W : j;
+    const int last = es_least(n - ES_W - at, (vb - 1) * ES_W);
+    const float *xj = x + at;
+    float *yj = y + at;
+    j += vb * ES_W;
+    if (vb == 1)
+      es_conv_wide_outputs(1, t, xj, last, w, p, r, yj, y_cs);
+    if (vb == 2)
+      es_conv_wide_outputs(2, t, xj, last, w, p, r, yj, y_cs);
+#if ES_REGS >= 32
+    if (vb == 3)
+      es_conv_wide_outputs(3, t, xj, last, w, p, r, yj, y_cs);
+    if (vb == 4)
+      es_conv_wide_outputs(4, t, xj, last, w, p, r, yj, y_cs);
+#endif
+  }
+}
+
+/* vo vectors of outputs x xb columns, `split` partial sums; outputs from r on are not stored. */
+ES_FN void es_conv_deep_tile(const int vo, const int xb, const int split, const struct es_taps *t,
+                             const float *x, int x_ws, const float *w, struct es_post p, int r,
+                             float *y, int y_cs, int y_ws) {
+  es_v acc[4][4][8];
+  ES_UNROLL for (int s = 0; s < split; s++) ES_UNROLL for (int v = 0; v < vo; v++)
+      ES_UNROLL for (int j = 0; j < xb; j++) acc[s][v][j] =
+          s ? es_set(0.0f) : es_load(p.bias + v * ES_W);
+  ES_LOOP for (int q = 0; q < t->runs; q++) ES_LOOP for (int i = 0; i < t->rows; i++)
+      ES_LOOP for (int k = 0; k < t->run[q].n1; k++) {
+    const float *xp = x + t->run[q].x + i * t->xs2 + k * t->xs1;
+    const float *wp = w + t->run[q].w + i * t->ws2 + k * t->ws1;
+    const int n0 = t->run[q].n0, xs0 = t->xs0, ws0 = t->ws0;
+    int c = 0;
+    ES_LOOP for (; c + split <= n0; c += split)
+        ES_UNROLL for (int s = 0; s < split; s++, xp += xs0, wp += ws0) {
+      es_v wv[4];
+      ES_UNROLL for (int v = 0; v < vo; v++) wv[v] = es_load(wp + v * ES_W);
+      ES_UNROLL for (int j = 0; j < xb; j++) {
+        es_v xv = es_set(xp[j * x_ws]);
+        ES_UNROLL for (int v = 0; v < vo; v++) acc[s][v][j] = es_fma(xv, wv[v], acc[s][v][j]);
+      }
+    }
+    if (split > 1)
+      ES_LOOP for (; c < n0; c++, xp += xs0, wp += ws0) ES_UNROLL for (int j = 0; j < xb; j++) {
+        es_v xv = es_set(xp[j * x_ws]);
+        ES_UNROLL for (int v = 0; v < vo; v++) acc[0][v][j] =
+            es_fma(xv, es_load(wp + v * ES_W), acc[0][v][j]);
+      }
+  }
+  const int outputs = es_least(r, vo * ES_W);
+  float lanes[8 * 4 * ES_W];
+  ES_UNROLL for (int v = 0; v < vo; v++) {
+    es_v slope = es_load(p.slope + v * ES_W);
+    ES_UNROLL for (int j = 0; j < xb; j++) {
+      es_v sum = acc[0][v][j];
+      ES_UNROLL for (int s = 1; s < split; s++) sum = es_add(sum, acc[s][v][j]);
+      es_store(lanes + (j * vo + v) * ES_W, es_conv_finish(sum, slope, p.act));
+    }
+  }
+  ES_LOOP for (int j = 0; j < xb; j++) ES_LOOP for (int o = 0; o < outputs; o++)
+      y[o * y_cs + j * y_ws] = lanes[j * vo * ES_W + o];
+}
+
+/* n columns x vo vectors of outputs: tiles of `most` columns, then of 2 and 1. */
+ES_FN void es_conv_deep_columns(const int vo, const int most, const int split,
+                                const struct es_taps *t, const float *x, int x_ws, int n,
+                                const float *w, struct es_post p, int r, float *y, int y_cs,
+                                int y_ws) {
+  int j = 0;
+  ES_LOOP for (; j + most <= n; j += most)
+      es_conv_deep_tile(vo, most, 1, t, x + j * x_ws, x_ws, w, p, r, y + j * y_ws, y_cs, y_ws);
+  if (most > 2)
+    ES_LOOP for (; j + 2 <= n; j += 2)
+        es_conv_deep_tile(vo, 2, 1, t, x + j * x_ws, x_ws, w, p, r, y + j * y_ws, y_cs, y_ws);
+  ES_LOOP for (; j < n; j++)
+      es_conv_deep_tile(vo, 1, split, t, x + j * x_ws, x_ws, w, p, r, y + j * y_ws, y_cs, y_ws);
+}
+
+ES_CONV_SHARED void es_conv_deep(const struct es_taps *t, const float *x, int x_ws, int n,
+                                 const float *w, struct es_post p, int r, float *y, int y_cs,
+                                 int y_ws) {
+  ES_LOOP for (int o = 0; o < r;) {
+    const struct es_post q = {p.bias + o, p.slope + o, p.act};
+    const float *wo = w + o;
+    float *yo = y + o * y_cs;
+    const int left = r - o;
+    if (left > 3 * ES_W) {
+      es_conv_deep_columns(4, ES_CONV_DEEP, 1, t, x, x_ws, n, wo, q, left, yo, y_cs, y_ws);
+      o += 4 * ES_W;
+    } else if (left > ES_W) {
+      es_conv_deep_columns(2, 4, 2, t, x, x_ws, n, wo, q, left, yo, y_cs, y_ws);
+      o += 2 * ES_W;
+    } else {
+      es_conv_deep_columns(1, 8, 4, t, x, x_ws, n, wo, q, left, yo, y_cs, y_ws);
+      o += ES_W;
+    }
+  }
+}
+
+/* Keep the taps that read inputs in [0, size). */
+ES_FN struct es_axis es_conv_clip(struct es_axis a, int size) {
+  while (a.n > 0 && (a.x0 < 0 || a.x0 >= size)) {
+    a.k0 += a.ks;
+    a.x0 += a.xd;
+    a.n--;
+  }
+  while (a.n > 0 && (a.x0 + (a.n - 1) * a.xd < 0 || a.x0 + (a.n - 1) * a.xd >= size))
+    a.n--;
+  return a;
+}
+
+/* Taps of a transposed convolution at output o: those k with o + P - k D divisible by S. */
+ES_FN struct es_axis es_conv_transposed_axis(int o, int K, int S, int D, int P) {
+  struct es_axis a = {0, 0, 1, 0, 0};
+  while (a.ks * D % S)
+    a.ks++;
+  while (a.k0 < a.ks && (o + P - a.k0 * D) % S)
+    a.k0++;
+  if (a.k0 < a.ks && a.k0 < K) {
+    a.n = (K - 1 - a.k0) / a.ks + 1;
+    a.x0 = (o + P - a.k0 * D) / S;
+    a.xd = -(a.ks * D / S);
+  }
+  return a;
+}
+
+ES_FN struct es_taps es_conv_taps(int C, int KW, int r, int x_cs, int x_hs, struct es_axis row,
+                                  struct es_axis col) {
+  const int w_col = C * r, w_row = KW * w_col;
+  struct es_taps t;
+  t.runs = 1;
+  t.rows = row.n;
+  t.xs2 = row.xd * x_hs;
+  t.ws2 = row.ks * w_row;
+  t.run[0].x = row.x0 * x_hs + col.x0;
+  t.run[0].w = row.k0 * w_row + col.k0 * w_col;
+  /* the innermost loop should be the long one */
+  t.run[0].n1 = C == 1 ? 1 : col.n;
+  t.run[0].n0 = C == 1 ? col.n : C;
+  t.xs1 = col.xd;
+  t.ws1 = col.ks * w_col;
+  t.xs0 = C == 1 ? col.xd : x_cs;
+  t.ws0 = C == 1 ? col.ks * w_col : r;
+  return t;
+}
+
+/* n columns that have all their taps. A few columns beyond full vectors cost less as deep tiles than
+ * as one more wide vector, unless there are few outputs. */
+ES_FN void es_conv_bulk(const int wide, const struct es_taps *t, const float *x, int step, int n,
+                        const float *w, struct es_post p, int r, float *y, int y_cs, int y_ws) {
+  const int odd = n % ES_W, deep = !wide ? n : 2 * odd * ((r + ES_W - 1) / ES_W) <= r ? odd : 0;
+  if (n > deep)
+    es_conv_wide(t, x, n - deep, w, p, r, y, y_cs);
+  if (deep) {
+    const int j = n - deep;
+    es_conv_deep(t, x + j * step, step, deep, w, p, r, y + j * y_ws, y_cs, y_ws);
+  }
+}
+
+/* One row of n columns, r outputs. Column j reads inputs from col.x0 + j * step. */
+ES_FN void es_conv_line(const int wide, int C, int W, int KW, struct es_axis row,
+                        struct es_axis col, int step, int n, const float *x, int x_cs, int x_hs,
+                        const float *w, struct es_post p, int r, float *y, int y_cs, int y_ws) {
+  const int reach = (col.n - 1) * col.xd;
+  const int low = col.x0 + es_least(reach, 0), high = col.x0 + es_most(reach, 0);
+  int from = 0, to = n;
+  if (col.n > 0) {
+    from = low < 0 ? es_least(n, (step - 1 - low) / step) : 0;
+    to = high < W ? es_least(n, (W - 1 - high) / step + 1) : 0;
+    to = es_most(from, to);
+  }
+  ES_LOOP for (int j = from ? 0 : to; j < n; j = j + 1 == from ? to : j + 1) {
+    struct es_axis edge = col;
+    edge.x0 += j * step;
+    const struct es_taps t = es_conv_taps(C, KW, r, x_cs, x_hs, row, es_conv_clip(edge, W));
+    es_conv_deep(&t, x, 0, 1, w, p, r, y + j * y_ws, y_cs, y_ws);
+  }
+  if (from < to) {
+    const struct es_taps t = es_conv_taps(C, KW, r, x_cs, x_hs, row, col);
+    es_conv_bulk(wide, &t, x + from * step, step, to - from, w, p, r, y + from * y_ws, y_cs, y_ws);
+  }
+}
+
+/* Activations that are too large for every tile: a second pass. */
+ES_CONV_SHARED void es_conv_activate(int act, int N, int O, int OH, int OW, float *y, int y_ns,
+                                     int y_cs, int y_hs) {
+  ES_LOOP for (int n = 0; n < N; n++) ES_LOOP for (int o = 0; o < O; o++)
+      ES_LOOP for (int h = 0; h < OH; h++) {
+    float *row = y + n * y_ns + o * y_cs + h * y_hs;
+    ES_LOOP for (int j = 0; j < OW; j += ES_W) {
+      const int left = es_least(OW - j, ES_W);
+      es_v v = es_load_n(row + j, left);
+      es_store_n(row + j, act == ES_ACT_TANH ? es_tanh(v) : es_sigmoid(v), left);
+    }
+  }
+}
+
+#endif
