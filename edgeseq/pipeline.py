@@ -21,6 +21,18 @@ PASSES: tuple[str, ...] = (
     "fold-constants",
     "eliminate-identity",
     "eliminate-common",
+    "conv-transpose-to-conv",
+    "fuse-conv-batchnorm",
+    "gather-to-slice",
+    "scatter-to-concat",
+    "pow-to-mul",
+    "views-to-reshape",
+    "merge-transposes",
+    "merge-reshapes",
+    "merge-slices",
+    "merge-concats",
+    "eliminate-identity",
+    "eliminate-common",
     "eliminate-dead",
 )
 

@@ -30,8 +30,9 @@ DEFAULT_RANGE = (1, 4096)
 class BindShapes(GraphPass):
     """Give every dimension of every input its size."""
 
-    def run(self, model: ir.Model, edit: Editor) -> bool:
+    def run(self, edit: Editor) -> bool:
         """Bind constants, dimensions and time, in this order."""
+        model = edit.model
         _check_names(model, self.settings)
         before = _signature(model)
         _bind_constants(model, self.settings, edit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeseq.ir.edit import Editor
@@ -12,10 +11,10 @@ from edgeseq.ir.passes import GraphPass
 class EliminateCommon(GraphPass):
     """Share equal initializers, then equal nodes."""
 
-    def run(self, model: ir.Model, edit: Editor) -> bool:
+    def run(self, edit: Editor) -> bool:
         """Run onnx_ir's own passes; both leave states and outputs as they are."""
-        shared = common.DeduplicateHashedInitializersPass(size_limit=1 << 62)(model).modified
-        return common.CommonSubexpressionEliminationPass()(model).modified or shared
+        shared = common.DeduplicateHashedInitializersPass(size_limit=1 << 62)(edit.model).modified
+        return common.CommonSubexpressionEliminationPass()(edit.model).modified or shared
 
 
 PASS = EliminateCommon

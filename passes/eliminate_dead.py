@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
 from edgeseq.ir.edit import Editor
 from edgeseq.ir.passes import GraphPass
 
@@ -11,7 +9,7 @@ from edgeseq.ir.passes import GraphPass
 class EliminateDead(GraphPass):
     """Remove what no graph output depends on."""
 
-    def run(self, model: ir.Model, edit: Editor) -> bool:
+    def run(self, edit: Editor) -> bool:
         """Sweep once, backwards: a node is seen after all its users."""
         return edit.sweep()
 

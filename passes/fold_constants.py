@@ -16,9 +16,9 @@ from edgeseq.ir.passes import GraphPass
 class FoldConstants(GraphPass):
     """Replace what can be known now by initializers."""
 
-    def run(self, model: ir.Model, edit: Editor) -> bool:
+    def run(self, edit: Editor) -> bool:
         """Fold the graph and its bodies."""
-        return _fold(model.graph, edit)
+        return _fold(edit.model.graph, edit)
 
     def ensures(self, model: ir.Model) -> None:
         """No `Constant` node is left."""

@@ -183,7 +183,7 @@ def _name_everything(model: ir.Model) -> None:
 
 
 def _warn_of_known_errors(model: ir.Model) -> None:
-    """torch's GRU resets after the matrix product; onnxscript < 0.7.2 exported it as before."""
+    """The GRU of torch resets after the product; onnxscript < 0.7.2 wrote that it does before."""
     lines = []
     for node in walk(model.graph):
         after = node.attributes.get("linear_before_reset")

@@ -6,7 +6,8 @@ below are the ones whose interface or meaning changed; each says at which opset.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -20,7 +21,7 @@ INTERNAL_OPSET = 26
 OLDEST_OPSET = 7
 _IR_VERSION = 13
 
-Adapter = Callable[[ir.Node, int, Editor], None]
+Adapter = Callable[["_Old"], None]
 
 
 def upgrade(model: ir.Model) -> None:
@@ -43,7 +44,7 @@ def upgrade(model: ir.Model) -> None:
         changed_at, adapter = _ADAPTERS.get(node.op_type, (0, None))
         if adapter is not None and version < changed_at:
             try:
-                adapter(node, version, edit)
+                adapter(_Old(node, edit))
             except _CannotAdaptError as error:
                 problems.append(f"{describe(node)}: {error}")
     if problems:
@@ -58,44 +59,58 @@ class _CannotAdaptError(Exception):
     """The node's old meaning has no counterpart."""
 
 
-def _attributes(node: ir.Node, *without: str) -> dict[str, ir.Attr]:
-    return {name: one for name, one in node.attributes.items() if name not in without}
+@dataclasses.dataclass(frozen=True)
+class _Old:
+    """A node of an old opset, and how to put a new one in its place."""
+
+    node: ir.Node
+    edit: Editor
+
+    def attribute(self, name: str) -> ir.Attr | None:
+        """Return an attribute, or None."""
+        return self.node.attributes.get(name)
+
+    def attributes(self, *without: str) -> dict[str, ir.Attr]:
+        """Return the attributes but some."""
+        return {name: one for name, one in self.node.attributes.items() if name not in without}
+
+    def remake(self, inputs: list[ir.Value | None], *without: str) -> None:
+        """Give the node other inputs and drop the attributes they replace."""
+        self.edit.remake(self.node, self.node.op_type, inputs, self.attributes(*without))
+
+    def ints(self, name: str, numbers: Sequence[int] | int) -> ir.Value:
+        """Make a constant of axes, sizes or bounds."""
+        return self.edit.ints(numbers, f"{self.node.name}.{name}")
+
+    def like_input(self, name: str, number: float) -> ir.Value:
+        """A scalar of the first input's type."""
+        source = self.node.inputs[0]
+        known = None if source is None else source.dtype
+        dtype = np.dtype(np.float32) if known is None else known.numpy()
+        return self.edit.constant(np.array(number, dtype), f"{self.node.name}.{name}")
 
 
-def _remake(
-    node: ir.Node, edit: Editor, inputs: list[ir.Value | None], *without: str, **extra: object
-) -> None:
-    attributes = {**_attributes(node, *without), **extra}
-    edit.remake(node, str(extra.pop("op_type", node.op_type)), inputs, attributes)  # type: ignore[arg-type]
-
-
-def _axes_to_input(node: ir.Node, version: int, edit: Editor) -> None:
+def _axes_to_input(old: _Old) -> None:
     """Squeeze, Unsqueeze, ReduceSum (13), other reductions (18): axes became an input."""
-    axes = node.attributes.get("axes")
-    if axes is not None:
-        _remake(
-            node, edit, [node.inputs[0], edit.ints(axes.as_ints(), f"{node.name}.axes")], "axes"
-        )
+    if (axes := old.attribute("axes")) is not None:
+        old.remake([old.node.inputs[0], old.ints("axes", axes.as_ints())], "axes")
 
 
-def _split(node: ir.Node, version: int, edit: Editor) -> None:
+def _split(old: _Old) -> None:
     """13: sizes became an input; 18: their absence needs `num_outputs`."""
-    sizes = node.attributes.get("split")
-    if sizes is not None:
-        value = edit.ints(sizes.as_ints(), f"{node.name}.split")
-        _remake(node, edit, [node.inputs[0], value], "split")
-    elif len(node.inputs) < 2 or node.inputs[1] is None:
-        node.attributes["num_outputs"] = ir.AttrInt64("num_outputs", len(node.outputs))
+    if (sizes := old.attribute("split")) is not None:
+        old.remake([old.node.inputs[0], old.ints("split", sizes.as_ints())], "split")
+    elif len(old.node.inputs) < 2 or old.node.inputs[1] is None:
+        old.node.attributes["num_outputs"] = ir.AttrInt64("num_outputs", len(old.node.outputs))
 
 
-def _softmax(node: ir.Node, version: int, edit: Editor) -> None:
+def _softmax(old: _Old) -> None:
     """13: normalises one axis; before, all axes from `axis` (1 when absent) on."""
-    source = node.inputs[0]
-    if source is None:
-        raise _CannotAdaptError("no input")
-    given = node.attributes.get("axis")
+    node, edit, source = old.node, old.edit, old.node.inputs[0]
+    given = old.attribute("axis")
     axis = 1 if given is None else given.as_int()
-    if axis == -1 or (source.shape is not None and axis == len(source.shape) - 1):
+    rank = None if source is None or source.shape is None else len(source.shape)
+    if axis == -1 or axis + 1 == rank:
         node.attributes["axis"] = ir.AttrInt64("axis", -1)
         return
     shape = edit.emit(node, "Shape", [source])
@@ -104,157 +119,117 @@ def _softmax(node: ir.Node, version: int, edit: Editor) -> None:
     edit.remake(node, "Reshape", [result, shape])
 
 
-def _pad(node: ir.Node, version: int, edit: Editor) -> None:
+def _pad(old: _Old) -> None:
     """11: pads and value became inputs."""
-    if version >= 11:
-        return
-    inputs = [node.inputs[0], edit.ints(node.attributes["pads"].as_ints(), f"{node.name}.pads")]
-    if (value := node.attributes.get("value")) is not None:
-        inputs.append(edit.constant(np.array(value.as_float(), _float(node)), f"{node.name}.value"))
-    _remake(node, edit, inputs, "pads", "value")
+    inputs = [old.node.inputs[0], old.ints("pads", old.node.attributes["pads"].as_ints())]
+    if (value := old.attribute("value")) is not None:
+        inputs.append(old.like_input("value", value.as_float()))
+    old.remake(inputs, "pads", "value")
 
 
-def _slice(node: ir.Node, version: int, edit: Editor) -> None:
+def _slice(old: _Old) -> None:
     """10: bounds became inputs."""
-    starts = node.attributes["starts"].as_ints()
-    axes = node.attributes.get("axes")
-    bounds = (
-        ("starts", starts),
-        ("ends", node.attributes["ends"].as_ints()),
-        ("axes", range(len(starts)) if axes is None else axes.as_ints()),
-    )
-    values = [edit.ints(list(numbers), f"{node.name}.{name}") for name, numbers in bounds]
-    _remake(node, edit, [node.inputs[0], *values], "starts", "ends", "axes")
+    starts = old.node.attributes["starts"].as_ints()
+    ends = old.node.attributes["ends"].as_ints()
+    given = old.attribute("axes")
+    axes = list(range(len(starts))) if given is None else given.as_ints()
+    bounds = (("starts", starts), ("ends", ends), ("axes", axes))
+    values = [old.ints(name, numbers) for name, numbers in bounds]
+    old.remake([old.node.inputs[0], *values], "starts", "ends", "axes")
 
 
-def _clip(node: ir.Node, version: int, edit: Editor) -> None:
+def _clip(old: _Old) -> None:
     """11: bounds became inputs."""
-    bounds = [
-        edit.constant(
-            np.array(node.attributes[name].as_float(), _float(node)), f"{node.name}.{name}"
-        )
-        if name in node.attributes
-        else None
-        for name in ("min", "max")
-    ]
-    _remake(node, edit, [node.inputs[0], *bounds], "min", "max")
+    given = [(name, old.attribute(name)) for name in ("min", "max")]
+    bounds = [None if one is None else old.like_input(name, one.as_float()) for name, one in given]
+    old.remake([old.node.inputs[0], *bounds], "min", "max")
 
 
-def _dropout(node: ir.Node, version: int, edit: Editor) -> None:
+def _dropout(old: _Old) -> None:
     """12: the ratio became an input; without training it does nothing."""
-    if len(node.outputs) > 1 and node.outputs[1].uses():
+    if len(old.node.outputs) > 1 and old.node.outputs[1].uses():
         raise _CannotAdaptError("its mask is used")
-    node.attributes.pop("ratio", None)
+    old.node.attributes.pop("ratio", None)
 
 
-def _batch_normalization(node: ir.Node, version: int, edit: Editor) -> None:
+def _batch_normalization(old: _Old) -> None:
     """9: `spatial` went away; 14: training became an attribute instead of extra outputs."""
-    spatial = node.attributes.get("spatial")
+    spatial = old.attribute("spatial")
     if spatial is not None and spatial.as_int() == 0:
         raise _CannotAdaptError("spatial=0 normalises each pixel apart")
-    if any(output.uses() for output in node.outputs[1:]):
+    if any(output.uses() for output in old.node.outputs[1:]):
         raise _CannotAdaptError("it is in training mode: its running statistics are used")
-    attributes = _attributes(node, "spatial")
-    result = edit.emit(
-        node, "BatchNormalization", list(node.inputs), attributes, name=f"{node.name}.inference"
-    )
-    edit.replace(node.outputs[0], result)
-    node.graph and edit.remove(node)
+    old.node.resize_outputs(1)
+    old.node.attributes.pop("spatial", None)
 
 
-def _top_k(node: ir.Node, version: int, edit: Editor) -> None:
+def _top_k(old: _Old) -> None:
     """10: k became an input."""
-    if "k" in node.attributes:
-        _remake(
-            node,
-            edit,
-            [node.inputs[0], edit.ints([node.attributes["k"].as_int()], f"{node.name}.k")],
-            "k",
-        )
+    if (k := old.attribute("k")) is not None:
+        old.remake([old.node.inputs[0], old.ints("k", [k.as_int()])], "k")
 
 
-def _upsample(node: ir.Node, version: int, edit: Editor) -> None:
-    """9: scales became an input; 10: renamed to Resize."""
-    if "scales" in node.attributes:
-        scales = np.array(node.attributes["scales"].as_floats(), np.float32)
-        value: ir.Value | None = edit.constant(scales, f"{node.name}.scales")
-    else:
-        value = node.inputs[1]
-    _to_resize(node, value, edit)
-
-
-def _resize(node: ir.Node, version: int, edit: Editor) -> None:
-    """11: got a region of interest and a choice of coordinates; 10 had asymmetric ones."""
-    if version == 10:
-        _to_resize(node, node.inputs[1], edit)
-
-
-def _to_resize(node: ir.Node, scales: ir.Value | None, edit: Editor) -> None:
-    mode = node.attributes.get("mode")
+def _to_resize(old: _Old) -> None:
+    """Upsample 9: scales became an input, 10: renamed; Resize 11: got a choice of coordinates."""
+    mode, given = old.attribute("mode"), old.attribute("scales")
+    scales = old.node.inputs[1] if given is None else _scales(old, given.as_floats())
     attributes = {
-        "mode": mode.as_string() if mode is not None else "nearest",
+        "mode": "nearest" if mode is None else mode.as_string(),
         "coordinate_transformation_mode": "asymmetric",
         "nearest_mode": "floor",
     }
-    edit.remake(node, "Resize", [node.inputs[0], None, scales], attributes)
+    old.edit.remake(old.node, "Resize", [old.node.inputs[0], None, scales], attributes)
 
 
-def _scatter(node: ir.Node, version: int, edit: Editor) -> None:
+def _scales(old: _Old, numbers: Sequence[float]) -> ir.Value:
+    return old.edit.constant(np.array(numbers, np.float32), f"{old.node.name}.scales")
+
+
+def _scatter(old: _Old) -> None:
     """11: renamed."""
-    edit.remake(node, "ScatterElements", list(node.inputs), _attributes(node))
+    old.edit.remake(old.node, "ScatterElements", list(old.node.inputs), old.attributes())
 
 
-def _scan(node: ir.Node, version: int, edit: Editor) -> None:
+def _scan(old: _Old) -> None:
     """9: lost its batch axis and sequence lengths."""
-    raise _CannotAdaptError("the batched Scan of opset 8")
+    raise _CannotAdaptError(f"opset 8 gave {old.node.op_type} a batch axis")
 
 
-def _dft(node: ir.Node, version: int, edit: Editor) -> None:
+def _dft(old: _Old) -> None:
     """20: the axis became an input."""
-    axis = node.attributes.get("axis")
-    value = edit.ints(1 if axis is None else axis.as_int(), f"{node.name}.axis")
-    length = node.inputs[1] if len(node.inputs) > 1 else None
-    _remake(node, edit, [node.inputs[0], length, value], "axis")
+    axis, inputs = old.attribute("axis"), old.node.inputs
+    length = inputs[1] if len(inputs) > 1 else None
+    old.remake([inputs[0], length, old.ints("axis", axis.as_int() if axis else 1)], "axis")
 
 
-def _grid_sample(node: ir.Node, version: int, edit: Editor) -> None:
+def _grid_sample(old: _Old) -> None:
     """20: modes were renamed."""
-    mode = node.attributes.get("mode")
-    names = {"bilinear": "linear", "bicubic": "cubic"}
-    if mode is not None:
-        node.attributes["mode"] = ir.AttrString(
-            "mode", names.get(mode.as_string(), mode.as_string())
-        )
+    mode = old.attribute("mode")
+    names = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
+    word = "bilinear" if mode is None else mode.as_string()
+    old.node.attributes["mode"] = ir.AttrString("mode", names[word])
 
 
-def _roi_align(node: ir.Node, version: int, edit: Editor) -> None:
+def _roi_align(old: _Old) -> None:
     """16: the coordinate mode became a choice, and another one its default."""
     key = "coordinate_transformation_mode"
-    node.attributes[key] = ir.AttrString(key, "output_half_pixel")
+    old.node.attributes[key] = ir.AttrString(key, "output_half_pixel")
 
 
-def _group_normalization(node: ir.Node, version: int, edit: Editor) -> None:
+def _group_normalization(old: _Old) -> None:
     """21: scale and bias are per channel; before, per group."""
-    source = node.inputs[0]
+    node, edit, source = old.node, old.edit, old.node.inputs[0]
     channels = None if source is None or source.shape is None else source.shape[1]
     if not isinstance(channels, int):
         raise _CannotAdaptError("the number of channels is not known")
     groups = node.attributes["num_groups"].as_int()
-    each = edit.ints([groups, channels // groups], f"{node.name}.each")
-    flat = edit.ints([channels], f"{node.name}.channels")
-    column = edit.ints([1], f"{node.name}.column")
+    each = old.ints("each", [groups, channels // groups])
+    flat, last = old.ints("channels", [channels]), old.ints("last", [1])
     inputs: list[ir.Value | None] = [source]
     for value in node.inputs[1:]:
-        tall = edit.emit(node, "Unsqueeze", [value, column])
+        tall = edit.emit(node, "Unsqueeze", [value, last])
         inputs.append(edit.emit(node, "Reshape", [edit.emit(node, "Expand", [tall, each]), flat]))
-    _remake(node, edit, inputs)
-
-
-def _float(node: ir.Node) -> np.dtype[np.generic]:
-    source = node.inputs[0]
-    if source is None or source.dtype is None:
-        return np.dtype(np.float32)
-    return source.dtype.numpy()
+    old.remake(inputs)
 
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
@@ -274,8 +249,8 @@ _ADAPTERS: dict[str, tuple[int, Adapter]] = {
     "Dropout": (12, _dropout),
     "BatchNormalization": (14, _batch_normalization),
     "TopK": (10, _top_k),
-    "Upsample": (10, _upsample),
-    "Resize": (11, _resize),
+    "Upsample": (10, _to_resize),
+    "Resize": (11, _to_resize),
     "Scatter": (11, _scatter),
     "Scan": (9, _scan),
     "DFT": (20, _dft),

@@ -93,6 +93,19 @@ class Editor:
         self.inference.infer(node)
         return list(node.outputs)
 
+    def slice(
+        self, before: ir.Node, value: ir.Value, axis: int, start: int, end: int, step: int = 1
+    ) -> ir.Value:
+        """Insert `value[..., start:end:step, ...]`."""
+        stem = f"{before.name}.slice"
+        bounds = [self.ints([number], stem) for number in (start, end, axis, step)]
+        return self.emit(before, "Slice", [value, *bounds[: 4 if step != 1 else 3]])
+
+    def reshape(self, before: ir.Node, value: ir.Value, dims: Sequence[int]) -> ir.Value:
+        """Insert a Reshape to constant dimensions."""
+        target = self.ints(list(dims), f"{before.name}.shape")
+        return self.emit(before, "Reshape", [value, target])
+
     def remake(
         self,
         node: ir.Node,
@@ -168,6 +181,22 @@ def sweep(graph: ir.Graph) -> bool:
             del graph.initializers[name]
             changed = True
     return changed
+
+
+def reshape_target(shape: ir.Shape | None) -> list[int] | None:
+    """Return the constant a Reshape to this shape takes: -1 for a dimension that varies."""
+    if shape is None or any(isinstance(d, ir.SymbolicDim) and d.value is None for d in shape):
+        return None
+    target = [dim if isinstance(dim, int) else -1 for dim in shape]
+    # Two unknowns, or one beside an empty axis, cannot be told apart.
+    return None if target.count(-1) > 1 or (-1 in target and 0 in target) else target
+
+
+def axis_of(node: ir.Node, default: int, rank: int) -> int:
+    """Return the `axis` attribute counted from the front."""
+    attribute = node.attributes.get("axis")
+    axis = default if attribute is None else attribute.as_int()
+    return axis + rank if axis < 0 else axis
 
 
 def data_of(value: ir.Value | None) -> Array | None:

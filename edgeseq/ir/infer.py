@@ -81,7 +81,7 @@ class Inference:
         types = self._types(node)
         if types is None:
             return
-        for index, output in enumerate(node.outputs):
+        for output in node.outputs:
             if output.name:
                 self._annotate(output, [point.get(output.name) for point in types], node)
         if (known := self.evaluate(node)) is not None:

@@ -34,14 +34,14 @@ class GraphPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Run the pass and sweep up after it."""
         edit = Editor(model)
-        changed = self.run(model, edit)
+        changed = self.run(edit)
         if changed:
             edit.sweep()
         return ir.passes.PassResult(model, changed)
 
     @abc.abstractmethod
-    def run(self, model: ir.Model, edit: Editor) -> bool:
-        """Rewrite the model; return whether anything changed."""
+    def run(self, edit: Editor) -> bool:
+        """Rewrite `edit.model`; return whether anything changed."""
 
     def refuse(self, node: ir.Node, reason: str) -> None:
         """Record why a node that looked right was left alone."""
@@ -53,10 +53,10 @@ class NodePass(GraphPass):
 
     ops: ClassVar[tuple[str, ...]]
 
-    def run(self, model: ir.Model, edit: Editor) -> bool:
+    def run(self, edit: Editor) -> bool:
         """Visit every matching node once."""
         changed = False
-        for node in list(walk(model.graph)):
+        for node in list(walk(edit.model.graph)):
             if node.op_type in self.ops and node.domain == "" and node.graph is not None:
                 outcome = self.rewrite(node, edit)
                 if isinstance(outcome, str):
