@@ -7,6 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import torch
@@ -86,7 +87,7 @@ class Interpreter(nn.Module):
                 why=f"its inputs are {', '.join(known)}",
             )
         for name, given in inputs.items():
-            tensor = torch.as_tensor(given)
+            tensor = given if isinstance(given, Tensor) else _from_numpy(given)
             declared = known[name].dtype
             if declared is not None:
                 tensor = tensor.to(dtypes.to_torch(declared, self._dtype))
@@ -129,3 +130,9 @@ class Interpreter(nn.Module):
         inner = environment | dict(zip(body.inputs, inputs, strict=True))
         self._run(body, inner)
         return [inner[value] for value in body.outputs]
+
+
+def _from_numpy(array: npt.NDArray[Any]) -> Tensor:
+    array = np.asarray(array)
+    # torch warns of a tensor over read-only memory, though nothing here writes to its inputs.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -42,6 +42,10 @@ def bit_shift(call: Call, a: Tensor, b: Tensor) -> Tensor:
     return a << b if call.text("direction") == "LEFT" else a >> b
 
 
+def bitwise_not(call: Call, x: Tensor) -> Tensor:
+    return dtypes.wrap(~x, call.inputs[0]).to(x.dtype)
+
+
 def is_inf(call: Call, x: Tensor) -> Tensor:
     found = torch.zeros_like(x, dtype=torch.bool)
     if call.int("detect_positive", 1):
@@ -78,7 +82,6 @@ _PLAIN: Mapping[str, Callable[..., Tensor]] = {
     "Atan": torch.atan,
     "Atanh": torch.atanh,
     "BitwiseAnd": torch.bitwise_and,
-    "BitwiseNot": torch.bitwise_not,
     "BitwiseOr": torch.bitwise_or,
     "BitwiseXor": torch.bitwise_xor,
     "Ceil": torch.ceil,
@@ -113,6 +116,7 @@ _PLAIN: Mapping[str, Callable[..., Tensor]] = {
 
 OPS: dict[str, Op] = {name: pointwise(function) for name, function in _PLAIN.items()} | {
     "BitShift": bit_shift,
+    "BitwiseNot": bitwise_not,
     "Cast": cast,
     "CastLike": cast_like,
     "Div": div,
