@@ -44,6 +44,17 @@ class Lowered:
     kernels: Mapping[str, Any]
     reasons: Mapping[str, str]
 
+    def fingerprint(self) -> str:
+        """Tells apart whatever leads to different files; the model is in it by its hash."""
+        return repr(self.interface)
+
+    def arena_bytes(self, steps: int) -> int:
+        """Size of the arena for this many steps."""
+        layout = self.layouts.get("run") if steps > 1 else None
+        layout = layout or self.layouts.get("step") or self.layouts["run"]
+        slots = [max(x.at({"T": steps}) for x in sizes) for sizes in layout.slot_sizes]
+        return max(layout.arena_size + sum(map(arena.align, slots)), arena.ALIGN)
+
     def kernel_calls(self) -> list[KernelCall]:
         """The calls of hand-written kernels of the last entry (`step` where there is one)."""
         layout = self.layouts.get("step") or self.layouts["run"]

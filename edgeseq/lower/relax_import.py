@@ -7,6 +7,7 @@ TVM's ONNX importer are used, one node at a time.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -176,6 +177,16 @@ def symbolic_shape(value: ir.Value) -> tuple[int | str, ...]:
     """A graph input's or output's shape, the time symbol written as T."""
     dims = select.Shapes({}).of(value)
     return tuple(d if isinstance(d, int) else select.size(d).c() for d in dims)
+
+
+def symbols_of(model: ir.Model) -> list[str]:
+    """Symbols left in the shapes of a model's inputs, sorted."""
+    found = set()
+    for value in model.graph.inputs:
+        for dim in value.shape or ():
+            if not isinstance(dim, int):
+                found |= {n.id for n in ast.walk(ast.parse(str(dim.value))) if isinstance(n, ast.Name)}
+    return sorted(found)
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...]:

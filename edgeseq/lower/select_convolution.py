@@ -1,6 +1,143 @@
-"""placeholder."""
+"""Conv and ConvTranspose (1-D, 2-D, float32, constant weights), with the activation behind them."""
+
 from __future__ import annotations
-from typing import Any
-OPS: tuple[str, ...] = ()
-def choose(node: Any, shapes: Any) -> Any:
-    return "none"
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeseq.kernels import _conv, conv, conv_transpose
+from edgeseq.lower.select import Array, Choice, Dim, Shapes, constant, size
+from edgeseq.lower.size import Size
+
+OPS = ("Conv", "ConvTranspose")
+USUAL_T = 64  # the length for which a kernel is chosen where the real one is not known
+_ACTIVATIONS = {
+    "Relu": _conv.Activation.RELU,
+    "LeakyRelu": _conv.Activation.PRELU,
+    "PRelu": _conv.Activation.PRELU,
+    "Tanh": _conv.Activation.TANH,
+    "Sigmoid": _conv.Activation.SIGMOID,
+}
+
+
+def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
+    """A convolution kernel for the node, or why there is none."""
+    weight = constant(node.inputs[1])
+    bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = constant(bias_value)
+    if weight is None or (bias_value is not None and bias is None):
+        return "the weights are not constant"
+    if weight.dtype != np.float32:
+        return f"the weights are {weight.dtype}, the kernels are float32"
+    if weight.ndim not in (3, 4):
+        return f"a convolution of rank {weight.ndim - 2} has no kernel"
+    if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
+        return "auto_pad was not resolved to pads"
+    transposed = node.op_type == "ConvTranspose"
+    x, out = shapes.of(node.inputs[0]), shapes.of(node.outputs[0])
+    outputs = int(out[1])
+    follower, activation, slope = _activation(node, outputs)
+    known = _known_sizes(node, x, weight.shape, transposed, activation)
+    if transposed:
+        kernel, why = _transposed_kernel(known)
+    else:
+        found = conv.choose(known)
+        kernel, why = found.kernel, found.reason
+    sizes = _sizes(known, x, out)
+    packed = (
+        _conv.pack_transposed_weights(weight, known["G"])
+        if transposed
+        else _conv.pack_weights(weight, known["G"])
+    )
+    last = node if follower is None else follower
+    return Choice(
+        node=node,
+        kernel=kernel,
+        sizes={n: sizes[n] for n in kernel.sizes},
+        inputs=(node.inputs[0],),
+        consts=(packed, _conv.pack_bias(outputs, bias, slope)),
+        outputs=(last.outputs[0],),
+        covers=() if follower is None else (follower,),
+        why=why,
+    )
+
+
+def _known_sizes(
+    node: ir.Node,
+    x: tuple[Dim, ...],
+    weight_shape: tuple[int, ...],
+    transposed: bool,
+    activation: _conv.Activation,
+) -> dict[str, int]:
+    get = node.attributes.get_ints
+    x_shape = [d if isinstance(d, int) else size(d).at({"T": USUAL_T}) for d in x]
+    common = {
+        "strides": get("strides", ()),
+        "dilations": get("dilations", ()),
+        "groups": node.attributes.get_int("group", 1),
+        "activation": activation,
+    }
+    if not transposed:
+        return _conv.conv_sizes(x_shape, weight_shape, pads=get("pads", ()), **common)
+    return _conv.transposed_sizes(
+        x_shape,
+        weight_shape,
+        pads=get("pads", ()),
+        output_padding=get("output_padding", ()),
+        **common,
+    )
+
+
+def _sizes(known: Mapping[str, int], x: tuple[Dim, ...], out: tuple[Dim, ...]) -> dict[str, Size]:
+    """The kernel's int parameters; those that depend on T as expressions."""
+    sizes = {n: Size.of(v) for n, v in known.items()}
+    if all(isinstance(d, int) for d in (*x, *out)):
+        return sizes
+    for name, shape in (("x", x), ("y", out)):
+        dims = [size(d) for d in shape]
+        h, w = (dims[2], dims[3]) if len(dims) == 4 else (Size.of(1), dims[2])
+        sizes[f"{name}_hs"] = w
+        sizes[f"{name}_cs"] = h * w
+        sizes[f"{name}_ns"] = dims[1] * (h * w)
+        if name == "x":
+            sizes["N"], sizes["H"], sizes["W"] = dims[0], h, w
+    return sizes
+
+
+def _transposed_kernel(known: Mapping[str, int]) -> tuple[object, str]:
+    _, width = _conv.output_image(known, transposed=True)
+    if width < conv.FEW_COLUMNS and known["O"] // known["G"] > 1:
+        return conv_transpose.CHANNELS, f"{width} columns < {conv.FEW_COLUMNS}"
+    return conv_transpose.COLUMNS, f"{width} columns"
+
+
+def _activation(
+    node: ir.Node, outputs: int
+) -> tuple[ir.Node | None, _conv.Activation, Array | float | None]:
+    """The only user of the result, if it is an activation that the kernel can apply."""
+    users = list(node.outputs[0].uses())
+    nothing = (None, _conv.Activation.NONE, None)
+    if len(users) != 1 or node.outputs[0].is_graph_output() or users[0].idx != 0:
+        return nothing
+    user = users[0].node
+    if user.op_type not in _ACTIVATIONS:
+        return nothing
+    activation = _ACTIVATIONS[user.op_type]
+    if user.op_type == "LeakyRelu":
+        return user, activation, user.attributes.get_float("alpha", 0.01)
+    if user.op_type != "PRelu":
+        return user, activation, None
+    slope = constant(user.inputs[1])
+    if slope is None:
+        return nothing
+    rank = len(node.outputs[0].shape or ())
+    per_channel = slope.size == outputs and (
+        slope.ndim in (rank, rank - 1) and slope.shape[-(rank - 1)] == outputs
+    )
+    if slope.size != 1 and not per_channel:
+        return nothing
+    return user, activation, slope.reshape(-1) if slope.size > 1 else float(slope.reshape(-1)[0])
+
+

@@ -1,0 +1,278 @@
+"""Compile from Python: what the command line does, as functions.
+
+`edgeseq.compile(module, example_inputs)` and `compile_model(spec, options)` end in an `Artifact`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeseq import registry
+from edgeseq.errors import UnsupportedModelError, UsageError
+from edgeseq.options import CompileOptions, Event
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+    import torch
+
+    from edgeseq.frontends.load import Imported
+    from edgeseq.lower.build import Lowered, Modes
+    from edgeseq.pipeline import PassRecord
+    from edgeseq.targets._target import Target
+
+LOOP_MAX_T = 1 << 20
+DEFAULT_MAX_T = 4096
+
+Progress = Callable[[Event], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A compiled model on disk.
+
+    Args:
+        folder: Where it is.
+        manifest: Contents of manifest.json.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    def load(self, target: str | None = None) -> Any:
+        """Load the compiled library; see `edgeseq.load`."""
+        from edgeseq import runtime
+
+        return runtime.load(self.folder, target)
+
+
+def compile(
+    module: torch.nn.Module,
+    example_inputs: Sequence[Any],
+    *,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    targets: Sequence[str] = (),
+    output: str | Path,
+    **options: Any,
+) -> Artifact:
+    """Compile a PyTorch module.
+
+    Args:
+        module: The model; it is put into eval mode for the export and left as it was.
+        example_inputs: Positional inputs it can be called with.
+        dynamic: Input name -> axis -> symbol, e.g. `{"x": {1: "T"}}` for a time axis.
+        targets: User names of targets; empty means this machine and `c`.
+        output: Folder of the artifact.
+        options: Further fields of `edgeseq.options.CompileOptions`.
+
+    Raises:
+        EdgeseqError: the module cannot be compiled; the message says where and why.
+    """
+    from edgeseq.frontends.load import from_module
+
+    imported = from_module(module, example_inputs, dynamic)
+    chosen = CompileOptions(output=Path(output), targets=tuple(targets), **options)
+    return _compile(imported, chosen, _silent)
+
+
+def compile_model(
+    spec: str | Path | onnx.ModelProto,
+    options: CompileOptions,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Compile a model file, a `package.module:factory`, or an ONNX model in memory.
+
+    Args:
+        spec: `model.onnx`, `model.pt2`, `package.module:factory`, or a ModelProto.
+        options: What to build.
+        progress: Called whenever a piece is done.
+
+    Raises:
+        EdgeseqError: bad input, unsupported model, missing tool; nothing is written then.
+    """
+    report = progress or _silent
+    _check_output(options)
+    from edgeseq.frontends import load
+
+    start = time.perf_counter()
+    imported = load.load(spec) if isinstance(spec, (str, Path)) else load.from_proto(spec)
+    report(Event("import", str(imported.source["spec"]), time.perf_counter() - start))
+    return _compile(imported, options, report)
+
+
+def host_targets() -> tuple[str, ...]:
+    """Targets built where none is named: this machine's, and C source."""
+    native = [
+        name
+        for name in registry.names("targets")
+        if platform.machine() in registry.find("targets", name).TARGET.machines
+        and platform.system() == "Linux"
+    ]
+    return (*native, "c")
+
+
+def _silent(event: Event) -> None:
+    del event
+
+
+def _check_output(options: CompileOptions) -> None:
+    for name in options.targets:
+        registry.find("targets", name)
+    out = options.output
+    if out.exists() and not options.force:
+        raise UsageError(
+            f"the output folder '{out}' exists",
+            why="compile does not overwrite what it did not write in this run",
+            fix=f"choose another -o, or replace it with --force (removes '{out}')",
+        )
+    if out.exists() and not (out.is_dir() and (out / "manifest.json").exists()) and (
+        not out.is_dir() or any(out.iterdir())
+    ):
+        raise UsageError(
+            f"'{out}' is not an artifact, and --force replaces only artifacts",
+            why="it has no manifest.json",
+            fix="choose another -o",
+        )
+
+
+def _compile(imported: Imported, options: CompileOptions, progress: Progress) -> Artifact:
+    from edgeseq import artifact, pipeline
+    from edgeseq.ir.settings import Settings
+
+    _check_output(options)
+    names = options.targets or host_targets()
+    targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
+    model = imported.model
+    pairs = _mark_states(model, options)
+    original = model.clone()
+    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
+    prepared = pipeline.prepare(
+        model, settings, stop_after=None, progress=lambda r: progress(_pass_event(r))
+    )
+    _mark_states(model, options)
+    _check_operators(model)
+    modes = _modes(model, options)
+    name = options.name or artifact.default_name(str(imported.source["spec"]))
+    with _staged(options.output) as folder:
+        model_hash = artifact.write_model(model, folder)
+        start = time.perf_counter()
+        lowered = _lower(model, name, model_hash, modes, prepared.records)
+        progress(Event("lower", name, time.perf_counter() - start))
+        files = {t.name: _build(lowered, t, options, folder, progress) for t in targets}
+        start = time.perf_counter()
+        verify = artifact.write_vectors(original, imported, lowered, options, pairs, folder)
+        progress(Event("verify", "float64 vectors", time.perf_counter() - start))
+        manifest = artifact.write_manifest(
+            folder, imported, lowered, prepared.records, options, targets, files, verify
+        )
+    return Artifact(options.output, manifest)
+
+
+def _mark_states(model: ir.Model, options: CompileOptions) -> list[tuple[str, str]]:
+    if options.stream is False:
+        return []
+    from edgeseq.frontends.states import mark_states
+
+    return mark_states(model, list(options.states) or None)
+
+
+def _pass_event(record: PassRecord) -> Event:
+    return Event(
+        "pass", record.name, record.seconds, record.nodes_before, record.nodes_after,
+        "; ".join(record.notes),
+    )  # fmt: skip
+
+
+def _check_operators(model: ir.Model) -> None:
+    from edgeseq.frontends.onnx import check_supported
+    from edgeseq.lower.relax_import import supported_ops
+
+    check_supported(model, supported_ops())
+
+
+def _modes(model: ir.Model, options: CompileOptions) -> Modes:
+    from edgeseq.ir import facts
+    from edgeseq.lower.build import Modes
+    from edgeseq.lower.relax_import import symbols_of
+
+    symbols = symbols_of(model)
+    if not symbols:
+        return Modes(True, None, None, 1, LOOP_MAX_T)
+    (symbol,) = symbols
+    hindrance = facts.get(model, facts.NotStreamable)
+    if hindrance is not None and options.stream:
+        raise UnsupportedModelError(
+            "the model cannot run step by step",
+            at=f"node '{hindrance.node}'",
+            why=hindrance.reason,
+            fix="leave out --stream: run() computes whole sequences",
+        )
+    bounds = facts.get(model, facts.DimRange)
+    low, high = (bounds.low, bounds.high) if bounds else (1, DEFAULT_MAX_T)
+    return Modes(hindrance is None, hindrance and hindrance.reason, symbol, low, high)
+
+
+def _lower(
+    model: ir.Model,
+    name: str,
+    model_hash: str,
+    modes: Modes,
+    records: Sequence[PassRecord],
+) -> Lowered:
+    from edgeseq.lower import build
+
+    return build.lower(model, name, model_hash, modes, [r.name for r in records if r.modified])
+
+
+def _build(
+    lowered: Lowered, target: Target, options: CompileOptions, folder: Path, progress: Progress
+) -> list[str]:
+    from edgeseq.lower import build, cache
+
+    start = time.perf_counter()
+    out = folder / target.name
+    out.mkdir()
+    entry = cache.key(lowered.fingerprint(), target.name, options.isa or "", platform.machine())
+    files = cache.fetch(entry, out) if options.cache else None
+    cached = files is not None
+    if files is None:
+        files = build.emit(lowered, target, options.isa, out)
+        if options.cache:
+            cache.store(entry, out, files)
+    detail = "from the cache" if cached else ""
+    progress(Event("build", target.name, time.perf_counter() - start, detail=detail))
+    return [f"{target.name}/{f}" for f in sorted(files)]
+
+
+@contextlib.contextmanager
+def _staged(output: Path) -> Iterator[Path]:
+    """A folder beside `output` that takes its name only if all goes well."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        yield staged
+        staged.chmod(0o755)
+        old = None
+        if output.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent))
+            output.rename(old / "replaced")
+        staged.rename(output)
+        if old is not None:
+            shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

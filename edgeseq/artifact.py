@@ -1,0 +1,180 @@
+"""What stands in `dist/` beside the libraries: model.onnx, verify vectors, manifest, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import edgeseq
+from edgeseq.errors import UsageError
+from edgeseq.lower.interface import Tensor, c_identifier
+from edgeseq.options import CompileOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgeseq.lower.build import Lowered
+    from edgeseq.pipeline import PassRecord
+    from edgeseq.targets._target import Target
+
+FORMAT = 1
+RECORDED = ("apache-tvm", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "ziglang")
+
+
+def default_name(spec: str) -> str:
+    """C prefix from `dir/My-Model.onnx` or `package.module:factory`."""
+    stem = spec.rpartition(":")[2] if ":" in spec and not Path(spec).suffix else Path(spec).stem
+    return c_identifier(stem.lower())
+
+
+def check_name(name: str) -> str:
+    """Return a user's `--name` if it can be the prefix of C symbols.
+
+    Raises:
+        UsageError: it is not a C identifier.
+    """
+    if c_identifier(name) != name:
+        raise UsageError(
+            f"'{name}' cannot be the prefix of C functions",
+            why="it must be a C identifier and no keyword",
+            fix=f"--name {c_identifier(name)}",
+        )
+    return name
+
+
+def write_model(model: ir.Model, folder: Path) -> str:
+    """Write model.onnx and return the SHA-256 of its bytes."""
+    import onnx_ir
+
+    data = onnx_ir.to_proto(model).SerializeToString(deterministic=True)
+    (folder / "model.onnx").write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_manifest(
+    folder: Path,
+    source: Mapping[str, str],
+    lowered: Lowered,
+    records: Sequence[PassRecord],
+    options: CompileOptions,
+    targets: Sequence[Target],
+    files: Mapping[str, Sequence[str]],
+    verify: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write manifest.json and return its contents; no timings, so that equal input gives equal bytes."""
+    i = lowered.interface
+    manifest = {
+        "format": FORMAT,
+        "name": i.name,
+        "edgeseq": edgeseq.__version__,
+        "versions": {p: v for p in RECORDED if (v := _version(p))},
+        "model_hash": i.model_hash,
+        "source": dict(source),
+        "inputs": [_tensor(t) for t in i.inputs],
+        "outputs": [_tensor(t) for t in i.outputs],
+        "states": [
+            {
+                "input": s.input,
+                "output": s.output,
+                "dtype": s.dtype,
+                "shape": list(s.shape),
+                "offset": s.offset,
+                "init": "data" if s.init else "zeros",
+            }
+            for s in i.states
+        ],
+        "modes": {
+            "step": {"supported": i.step, "reason": i.step_reason},
+            "run": {"kind": "graph" if i.graph else "loop", "min_T": i.min_t, "max_T": i.max_t},
+        },
+        "flags": _flags(options),
+        "passes": [
+            {
+                "name": r.name,
+                "nodes_before": r.nodes_before,
+                "nodes_after": r.nodes_after,
+                "modified": r.modified,
+                "notes": list(r.notes),
+                "refusals": [str(x) for x in r.refusals],
+            }
+            for r in records
+        ],
+        "kernels": [_kernel(c) for c in lowered.kernel_calls()],
+        "generated": dict(sorted(lowered.reasons.items())),
+        "targets": {t.name: _target(folder, lowered, t, options, files[t.name]) for t in targets},
+        "verify": dict(verify),
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    return manifest
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    out = dataclasses.asdict(tensor)
+    out["shape"] = list(tensor.shape)
+    return out
+
+
+def _kernel(call: Any) -> dict[str, Any]:
+    choice = call.choice
+    sizes = " ".join(f"{n}={s.c()}" for n, s in choice.sizes.items())
+    return {
+        "name": choice.kernel.name,
+        "node": choice.node.name or choice.node.op_type,
+        "detail": sizes,
+        "why": choice.why,
+    }
+
+
+def _target(
+    folder: Path,
+    lowered: Lowered,
+    target: Target,
+    options: CompileOptions,
+    names: Sequence[str],
+) -> dict[str, Any]:
+    library = next((n for n in names if n.endswith(".so")), None)
+    built = [i.level for i in target.dispatched(options.isa)]
+    arena = [lowered.arena_bytes(t) for t in (1, lowered.interface.max_t)]
+    per_step = -(-(arena[1] - arena[0]) // max(lowered.interface.max_t - 1, 1))
+    return {
+        "files": {n: _hash(folder / n) for n in names},
+        "library": library,
+        "isa": built,
+        "machine": target.machines[0] if target.machines else None,
+        "state_size": lowered.interface.state_size,
+        "arena_size": {"constant": arena[0], "per_step": per_step},
+        "weight_bytes": lowered.weights.nbytes,
+        "bytes": sum((folder / n).stat().st_size for n in names),
+    }
+
+
+def _flags(options: CompileOptions) -> dict[str, Any]:
+    """The flags that decide what is built; folders and cache do not."""
+    skipped = {"output", "force", "cache", "emit_ir", "keep"}
+    flags: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name in skipped or value == field.default or value in ({}, (), None):
+            continue
+        flags[field.name] = str(value) if isinstance(value, Path) else value
+    return flags
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
