@@ -1,1 +1,1 @@
-"""Placeholder docstring: see docs/architecture.md."""
+"""Ways into the compiler: ONNX files, PyTorch modules and exported programs (see `load`)."""
