@@ -20,7 +20,7 @@ class EliminateIdentity(NodePass):
 
     ops = (
         "Identity", "Reshape", "Expand", "Tile", "Slice", "Pad", "Transpose", "Cast", "Concat",
-        "Squeeze", "Unsqueeze", "Dropout", "Flatten", "Sum", "Mean", "Max", "Min",
+        "Squeeze", "Unsqueeze", "Split", "Dropout", "Flatten", "Sum", "Mean", "Max", "Min",
         "Add", "Sub", "Mul", "Div", "Pow",
     )  # fmt: skip
 
@@ -80,6 +80,7 @@ def _zero_pads(node: ir.Node) -> bool:
 _CHECKS: dict[str, Callable[[ir.Node], bool]] = {
     "Transpose": _keeps_order,
     "Concat": _one_input,
+    "Split": lambda node: len(node.outputs) == 1,
     "Sum": _one_input,
     "Mean": _one_input,
     "Max": _one_input,

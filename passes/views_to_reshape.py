@@ -1,5 +1,7 @@
 """`Squeeze | Unsqueeze | Flatten | Transpose of size-1 axes -> Reshape(x, constant)`; exact.
 
+So are a sum, mean, product, maximum or minimum over axes of size 1.
+
 A Reshape whose target is computed becomes one with a constant target too: at most one dimension
 varies with time, and that is the -1. What only looks at data differently is then one operator.
 """
@@ -15,11 +17,16 @@ from edgeseq.ir.passes import NodePass
 class ViewsToReshape(NodePass):
     """Say every view as a Reshape to a constant."""
 
-    ops = ("Squeeze", "Unsqueeze", "Flatten", "Transpose", "Reshape")
+    ops = (
+        "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Reshape",
+        "ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin",
+    )  # fmt: skip
 
     def rewrite(self, node: ir.Node, edit: Editor) -> bool | str:
         """Reshape to the output's own shape."""
         if node.op_type == "Transpose" and not _moves_only_ones(node):
+            return False
+        if node.op_type.startswith("Reduce") and not _reduces_only_ones(node):
             return False
         target = reshape_target(node.outputs[0].shape)
         if target is None:
@@ -42,3 +49,10 @@ def _moves_only_ones(node: ir.Node) -> bool:
     perm = list(given.as_ints()) if given else list(reversed(range(len(source.shape))))
     kept = [axis for axis in perm if source.shape[axis] != 1]
     return kept == sorted(kept)
+
+
+def _reduces_only_ones(node: ir.Node) -> bool:
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or source.shape is None or output.shape is None:
+        return False
+    return [d for d in source.shape if d != 1] == [d for d in output.shape if d != 1]

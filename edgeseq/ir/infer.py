@@ -101,14 +101,18 @@ class Inference:
             inputs = self._known_inputs(node)
         if inputs is None or node.op_type in _RANDOM or not self._worth_computing(node):
             return None
-        proto = ir.to_proto(node)
+        if all(one is first for one, first in zip(inputs[-1], inputs[0], strict=True)):
+            return [self.compute(node, inputs[0])] * len(inputs)
+        return [self.compute(node, point) for point in inputs]
+
+    def compute(self, node: ir.Node, inputs: Sequence[Array]) -> list[Array]:
+        """Run a standard node on data; absent inputs are left out of `inputs`."""
         names = [value.name for value in node.inputs if value is not None]
-        run = onnx.reference.ReferenceEvaluator(proto, opsets=self._model.opset_imports)
-        same = all(one is first for one, first in zip(inputs[-1], inputs[0], strict=True))
-        points = inputs[:1] if same else inputs
+        opsets = self._model.opset_imports
+        run = onnx.reference.ReferenceEvaluator(ir.to_proto(node), opsets=opsets)
         with np.errstate(all="ignore"):
-            results = [run.run(None, dict(zip(names, point, strict=True))) for point in points]
-        return [[np.asarray(r) for r in results[0 if same else i]] for i in range(len(inputs))]
+            results = run.run(None, dict(zip(names, inputs, strict=True)))
+        return [np.asarray(result) for result in results]
 
     def _known_inputs(self, node: ir.Node) -> list[list[Array]] | None:
         columns = [self.data(value) for value in node.inputs if value is not None]
