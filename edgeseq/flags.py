@@ -25,15 +25,19 @@ def dimension(text: str) -> tuple[str, int | tuple[int, int]]:
         raise _bad("--dim", text, str(e), "--dim T=1:4096, or --dim batch=1") from None
 
 
-def const(text: str) -> tuple[str, int | float]:
-    """`sr=16000` -> `("sr", 16000)`."""
+def const(text: str) -> tuple[str, bool | int | float]:
+    """`sr=16000` -> `("sr", 16000)`; `causal=true` -> `("causal", True)`."""
     name, value = _split(text, "--const sr=16000")
+    if value in ("true", "false"):
+        return name, value == "true"
     for kind in (int, float):
         try:
             return name, kind(value)
         except ValueError:
             continue
-    raise _bad("--const", text, f"'{value}' is not a number", "--const sr=16000")
+    raise _bad(
+        "--const", text, f"'{value}' is neither a number nor true or false", "--const sr=16000"
+    )
 
 
 def state(text: str) -> tuple[str, str]:

@@ -37,7 +37,7 @@ class CompileOptions:
     targets: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[Dim, ...]] = dataclasses.field(default_factory=dict)
     dims: Mapping[str, int | tuple[int, int]] = dataclasses.field(default_factory=dict)
-    consts: Mapping[str, int | float] = dataclasses.field(default_factory=dict)
+    consts: Mapping[str, bool | int | float] = dataclasses.field(default_factory=dict)
     states: tuple[tuple[str, str], ...] = ()
     stream: bool | None = None
     name: str | None = None
@@ -61,6 +61,7 @@ class Event:
         nodes_before: Nodes of the graph before, where it changed the graph.
         nodes_after: Nodes of the graph after.
         detail: One short remark, e.g. `12 from the cache`.
+        changed: Whether it changed anything; what did not is shown on `--verbose` alone.
     """
 
     stage: str
@@ -69,3 +70,4 @@ class Event:
     nodes_before: int | None = None
     nodes_after: int | None = None
     detail: str = ""
+    changed: bool = True

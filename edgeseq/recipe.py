@@ -65,7 +65,7 @@ def _typed(kind: type, described: str) -> Callable[[object, Path], Any]:
 
 
 def _path(value: object, folder: Path) -> Path:
-    return folder / _string(value, folder)
+    return folder / str(_string(value, folder))
 
 
 def _model(value: object, folder: Path) -> str:
@@ -102,10 +102,10 @@ def _range(name: str, value: object) -> int | tuple[int, int]:
     return flags.span(name, str(value))
 
 
-def _number(name: str, value: object) -> int | float:
-    if type(value) not in (int, float):
-        raise TypeError(f"'{name}' must be a number")
-    return value  # type: ignore[return-value]
+def _number(name: str, value: object) -> bool | int | float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"'{name}' must be a number, true or false")
+    return value
 
 
 def _name(name: str, value: object) -> str:

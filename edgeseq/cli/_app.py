@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
 import pkgutil
 import sys
 import traceback
@@ -79,9 +78,6 @@ def run(argv: list[str]) -> int:
         code = app.main(argv, prog_name="edgeseq", standalone_mode=False, obj=session)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:  # the reader of our output has gone, e.g. `edgeseq passes | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.format_message())
         return UsageError.exit_code
@@ -91,12 +87,14 @@ def run(argv: list[str]) -> int:
 
 def _report(error: BaseException, debug: bool) -> int:
     """Print one failure on stderr and return its exit code."""
-    if debug and not isinstance(error, click.exceptions.Exit):
+    if debug and not isinstance(error, SystemExit):
         traceback.print_exception(error)
     match error:
         case KeyboardInterrupt() | click.Abort():
             click.echo("edgeseq: interrupted", err=True)
             return INTERRUPTED
+        case SystemExit():  # click has handled it, e.g. the reader of our output has gone
+            return error.code if isinstance(error.code, int) else 1
         case EdgeseqError():
             click.echo(f"edgeseq: error: {error}", err=True)
             return error.exit_code

@@ -29,7 +29,6 @@ def machine() -> list[tuple[str, str]]:
         ("processor", processor()),
         ("extensions", " ".join(extensions()) or "unknown"),
         ("host target", host_target()),
-        ("cache", _cache()),
     ]
 
 

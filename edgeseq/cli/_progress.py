@@ -22,9 +22,8 @@ class Progress:
     def event(self, event: Event) -> None:
         """Take one event."""
         self.events.append(event)
-        idle = event.stage == "pass" and event.nodes_before == event.nodes_after
-        if self._console is not None and (self._everything or not idle):
-            self._console.print(line(event), style="dim" if idle else None)
+        if self._console is not None and (self._everything or event.changed):
+            self._console.print(line(event), style=None if event.changed else "dim")
 
     def __enter__(self) -> Progress:
         return self

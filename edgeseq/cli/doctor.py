@@ -15,7 +15,9 @@ def doctor(as_json: bool) -> None:
         _output.print_json(
             {
                 "machine": dict(_machine.machine()),
-                "tools": [dict(zip(("tool", "found", "for"), t, strict=True)) for t in _machine.tools()],
+                "tools": [
+                    dict(zip(("tool", "found", "for"), t, strict=True)) for t in _machine.tools()
+                ],
                 "packages": [
                     dict(zip(("package", "installed", "wanted", "verdict"), p, strict=True))
                     for p in _machine.packages()

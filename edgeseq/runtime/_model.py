@@ -89,6 +89,16 @@ class Model:
         return self._manifest.states
 
     @property
+    def has_step(self) -> bool:
+        """Whether `stream().step` exists."""
+        return self._manifest.step
+
+    @property
+    def whole_sequences(self) -> bool:
+        """Whether the model has a time axis of its own; else it is one step, and `run` repeats."""
+        return not self._manifest.loop
+
+    @property
     def max_steps(self) -> int | None:
         """Longest sequence for one call of `run`; None: any."""
         return self._manifest.max_steps

@@ -1,0 +1,73 @@
+"""Interleaved timing: machines drift, so every round times all sides, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Side(Protocol):
+    """One implementation of the model."""
+
+    def reset(self) -> None:
+        """Go back to the initial state."""
+
+    def time(self, calls: int) -> float:
+        """Make this many calls, going through the frames in turn; return the seconds taken."""
+
+    def outputs(self, calls: int) -> dict[str, Array]:
+        """Reset, make this many calls, and return copies of the last one's outputs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """Median with the 10th and 90th percentile over the rounds."""
+
+    median: float
+    p10: float
+    p90: float
+
+    @classmethod
+    def of(cls, values: Sequence[float] | Array) -> Spread:
+        """Summarise one value per round."""
+        low, middle, high = np.percentile(np.asarray(values), [10, 50, 90])
+        return cls(float(middle), float(low), float(high))
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.p10:.3g} - {self.p90:.3g})"
+
+
+def interleave(
+    sides: Mapping[str, Side],
+    rounds: int,
+    calls: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, Array]:
+    """Return microseconds per call of every side, one value per round."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        side.reset()
+        side.time(min(calls, 20))  # caches, lazy initialisation
+    for turn in range(rounds):
+        # Every other round goes backwards, so that no side always follows the same one.
+        order = list(sides.items())[:: 1 if turn % 2 == 0 else -1]
+        for name, side in order:
+            side.reset()
+            taken[name].append(side.time(calls) / calls * 1e6)
+        progress(turn + 1)
+    return {name: np.array(values) for name, values in taken.items()}
+
+
+def loop(call: Callable[[int], object], calls: int) -> float:
+    """Time `call(0)`, `call(1)`, ...: for sides that are called from Python."""
+    began = time.perf_counter()
+    for index in range(calls):
+        call(index)
+    return time.perf_counter() - began

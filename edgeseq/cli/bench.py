@@ -1,0 +1,95 @@
+"""`edgeseq bench`: times, with both sides in one harness."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeseq.cli import _machine, _output
+
+if TYPE_CHECKING:
+    from edgeseq.bench import Report
+
+
+@click.group()
+def bench() -> None:
+    """Time a compiled model next to ONNX Runtime and PyTorch."""
+
+
+@bench.command()
+@click.argument("dist", type=click.Path(path_type=Path))
+@click.option(
+    "--against", metavar="MODEL", help="What it was compiled from; default: its model.onnx."
+)
+@click.option("--target", metavar="NAME", help="Default: this machine's.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=30, show_default=True, help="Interleaved rounds."
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=200, show_default=True, help="Steps per round."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def model(
+    dist: Path, against: str | None, target: str | None, rounds: int, steps: int, as_json: bool
+) -> None:
+    """Time DIST beside the model it was compiled from: one thread, batch as compiled.
+
+    In every round each side takes its steps in turn, states fed back, on the inputs recorded in
+    the artifact. The compiled library is called from C, ONNX Runtime through IOBinding.
+    """
+    from edgeseq import bench as harness
+
+    report = harness.bench_model(dist, against, target=target, rounds=rounds, calls=steps)
+    if as_json:
+        _output.print_json({**dataclasses.asdict(report), "machine": dict(_machine.machine())})
+    else:
+        _show(report)
+
+
+@bench.command()
+@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="Rounds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def overhead(rounds: int, as_json: bool) -> None:
+    """Time a step of a model that does next to nothing, called from C."""
+    from edgeseq import api, runtime
+    from edgeseq import bench as harness
+    from edgeseq.options import CompileOptions
+
+    with tempfile.TemporaryDirectory(prefix="edgeseq-overhead-") as folder:
+        adder = harness.write_adder(Path(folder, "adder.onnx"))
+        options = CompileOptions(Path(folder, "dist"), targets=(runtime.host_target(),))
+        api.compile_model(str(adder), options, lambda _: None)
+        spread = harness.bench_overhead(options.output, rounds)
+    if as_json:
+        _output.print_json({"microseconds": dataclasses.asdict(spread)})
+    else:
+        click.echo(f"one call from C: {spread} us, median (p10 - p90) of {rounds} rounds")
+
+
+def _show(report: Report) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for side, spread in report.microseconds.items():
+        ratio = report.ratio.get(side)
+        rows.append(
+            (
+                side,
+                f"{spread.median:.2f}",
+                f"{spread.p10:.2f} - {spread.p90:.2f}",
+                "" if ratio is None else f"{ratio.median:.1f}x ({ratio.p10:.1f} - {ratio.p90:.1f})",
+                "" if ratio is None else f"{report.difference[side]:.1e}",
+            )
+        )
+    _output.table(
+        ["", f"us a {report.call.split()[0]}", "p10 - p90", "edgeseq is faster by", "difference"],
+        rows,
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    click.echo(
+        f"{report.model} on {report.target}, called from {report.called_from}; "
+        f"a call is one {report.call}, {report.rounds} rounds of {report.calls} calls\n"
+        f"against {report.against}; {versions}\n{_machine.processor()}"
+    )

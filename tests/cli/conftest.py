@@ -1,0 +1,31 @@
+"""The command line is tested as a process, as a user meets it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def edgeseq(tmp_path: Path) -> Run:
+    """Run `edgeseq ARGS` in an empty folder."""
+
+    def run(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edgeseq.cli", *map(str, args)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **(env or {})},
+        )
+
+    return run

@@ -1,0 +1,132 @@
+"""`edgeseq.toml`: every flag has a key, flags win, and mistakes are named."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from edgeseq import recipe
+from edgeseq.cli.compile import compile as command
+from edgeseq.cli.compile import gather
+from edgeseq.errors import UsageError
+from edgeseq.options import CompileOptions
+
+FULL = """
+[compile]
+model = "nets/gtcrn.onnx"
+output = "dist"
+target = ["x86-64", "c"]
+shape.x = [1, "T", 80]
+dim.T = [1, 4096]
+dim.batch = 1
+const.sr = 16000
+state.h_in = "h_out"
+stream = true
+name = "net"
+isa = "x86-64-v3"
+force = true
+cache = false
+seed = 7
+inputs = "in.npz"
+emit-ir = "fold-constants"
+keep = "kept"
+"""
+
+# How the command talks, not what it compiles.
+PRESENTATION = {"recipe_file", "as_json", "verbose", "quiet", "debug"}
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "edgeseq.toml"
+    file.write_text(text)
+    return file
+
+
+def test_every_flag_has_a_key() -> None:
+    params = {str(p.name).replace("_", "-") for p in command.params if p.name not in PRESENTATION}
+    assert set(recipe.KEYS) == params
+
+
+def test_every_field_has_a_flag(tmp_path: Path) -> None:
+    _, options = gather(write(tmp_path, FULL), {})
+    default = CompileOptions(tmp_path / "dist")
+    same = [
+        field.name
+        for field in dataclasses.fields(CompileOptions)
+        if getattr(options, field.name) == getattr(default, field.name)
+    ]
+    assert same == ["output"]
+
+
+def test_recipe_alone(tmp_path: Path) -> None:
+    model, options = gather(write(tmp_path, FULL), {})
+    assert model == str(tmp_path / "nets/gtcrn.onnx")
+    assert options == CompileOptions(
+        output=tmp_path / "dist",
+        targets=("x86-64", "c"),
+        shapes={"x": (1, "T", 80)},
+        dims={"T": (1, 4096), "batch": 1},
+        consts={"sr": 16000},
+        states=(("h_in", "h_out"),),
+        stream=True,
+        name="net",
+        isa="x86-64-v3",
+        force=True,
+        cache=False,
+        seed=7,
+        inputs=tmp_path / "in.npz",
+        emit_ir="fold-constants",
+        keep=tmp_path / "kept",
+    )
+
+
+def test_flags_win(tmp_path: Path) -> None:
+    given = {
+        "model": "other.onnx",
+        "target": ("c",),
+        "dim": ("T=1:10",),
+        "const": (),
+        "stream": False,
+        "cache": None,
+        "seed": 0,
+    }
+    model, options = gather(write(tmp_path, FULL), given)
+    assert model == "other.onnx"
+    assert options.targets == ("c",)
+    assert options.dims == {"T": (1, 10), "batch": 1}
+    assert options.consts == {"sr": 16000}
+    assert (options.stream, options.cache, options.seed) == (False, False, 0)
+
+
+def test_a_factory_is_no_path(tmp_path: Path) -> None:
+    file = write(tmp_path, '[compile]\nmodel = "nets.voice:factory"\noutput = "d"')
+    assert gather(file, {})[0] == "nets.voice:factory"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[compile]\ntarge = 'c'", "unknown key 'targe' in [compile] of '{file}'\n  fix: did you "),
+        ("[compil]\n", "unknown table '[compil]' in '{file}'\n  fix: did you mean 'compile'?"),
+        (
+            "[compile]\nseed = true",
+            "'seed' in '{file}' cannot be True\n  why: it must be a whole number",
+        ),
+        ("[compile]\nstream = 1", "'stream' in '{file}' cannot be 1\n  why: it must be true or"),
+        ("[compile]\nshape.x = 3", "'shape' in '{file}' cannot be {{'x': 3}}\n  why: the shape"),
+        ("[compile]\nshape.x = [0]", "'shape' in '{file}' cannot be {{'x': [0]}}\n  why: '0' is"),
+        ("[compile]\ndim = 3", "'dim' in '{file}' cannot be 3\n  why: it must be a table"),
+        ("[compile]\ndim.T = [5, 1]", "'dim' in '{file}' cannot be {{'T': [5, 1]}}\n  why: '5:1'"),
+        ("[compile]\nconst.x = 'a'", "'const' in '{file}' cannot be {{'x': 'a'}}\n  why: 'x' must"),
+        ("[compile]\nstate.x = 1", "'state' in '{file}' cannot be {{'x': 1}}\n  why: 'x' must"),
+        ("[compile]\ntarget = 3", "'target' in '{file}' cannot be 3\n  why: it must be a string"),
+        ("compile = [", "cannot read the recipe '{file}'\n  why: "),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, expected: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        recipe.read(file)
+    assert str(caught.value).startswith(expected.format(file=file))
