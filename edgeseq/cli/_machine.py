@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import edgeseq
+from edgeseq.cli import _output
 
 _EXTENSIONS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8")
 _ARM_EXTENSIONS = ("asimd", "asimddp", "i8mm", "sve")
@@ -29,6 +31,7 @@ def machine() -> list[tuple[str, str]]:
         ("processor", processor()),
         ("extensions", " ".join(extensions()) or "unknown"),
         ("host target", host_target()),
+        ("cache", _cache()),
     ]
 
 
@@ -36,8 +39,8 @@ def tools() -> list[tuple[str, str | None, str]]:
     """Return programs with their version (None: not found) and what needs them."""
     compiler = shlex.split(os.environ.get("CC") or "cc")
     found = [
-        (shlex.join(compiler), _version([*compiler, "--version"]), "loading target c from Python"),
-        ("zig", _zig(), "compiling for every target"),
+        ("zig", _zig(), "native libraries, unless CC is set"),
+        (shlex.join(compiler), _version([*compiler, "--version"]), "loading target c, timing"),
     ]
     for program, needed in (
         ("node", "running wasm"),
@@ -73,6 +76,15 @@ def extensions() -> list[str]:
     return []
 
 
+def _cache() -> str:
+    from edgeseq.lower import cache
+
+    files = [f for f in cache.folder().rglob("*") if f.is_file()]
+    entries = len({f.parent for f in files})
+    size = _output.size(sum(f.stat().st_size for f in files))
+    return f"{size} in {entries} entries, {cache.folder()}"
+
+
 def _cpuinfo() -> list[str]:
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -88,7 +100,7 @@ def _version(command: list[str]) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as e:
         return f"found, but does not run: {e}"
     lines = [line for line in (done.stdout or done.stderr).splitlines() if line.strip()]
-    numbered = [line for line in lines if any(c.isdigit() for c in line)]
+    numbered = [line for line in lines if re.search(r"\d+\.\d+", line)]
     return (numbered or lines or ["found"])[0].strip()
 
 

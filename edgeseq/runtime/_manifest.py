@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """An input or output. The entry `"T"` of the shape stands for the number of steps."""
+    """An input or output. The entry `"T"` of the shape stands for the number of steps.
+
+    An output may also have a size that follows from it, such as `"(T + 1) / 2"`.
+    """
 
     name: str
     dtype: str
@@ -26,7 +31,7 @@ class Tensor:
 
     def at(self, steps: int) -> tuple[int, ...]:
         """Return the shape for this many steps."""
-        return tuple(steps if isinstance(d, str) else d for d in self.shape)
+        return tuple(_size(d, steps) if isinstance(d, str) else d for d in self.shape)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
@@ -100,7 +105,7 @@ def read(folder: Path) -> Manifest:
         return _parse(folder, raw)
     except KeyError as e:
         raise _damaged(file, f"the entry {e} is missing") from None
-    except (TypeError, ValueError, AttributeError) as e:
+    except (TypeError, ValueError, AttributeError, SyntaxError, ArithmeticError) as e:
         raise _damaged(file, str(e)) from None
 
 
@@ -129,6 +134,31 @@ def _damaged(file: Path, why: str) -> UsageError:
     return UsageError(f"cannot read '{file}'", why=why, fix="compile the model again")
 
 
+def _size(text: str, steps: int) -> int:
+    """Evaluate a size in the number of steps: `+ - * /`, and division rounds down."""
+    return _evaluate(ast.parse(text, mode="eval").body, steps)
+
+
+def _evaluate(node: ast.expr, steps: int) -> int:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.Name():
+            return steps
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_evaluate(left, steps), _evaluate(right, steps))
+    raise ValueError(f"a size of the form '{ast.unparse(node)}' is not known")
+
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.floordiv,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
 def _parse(folder: Path, raw: Mapping[str, Any]) -> Manifest:
     modes = raw["modes"]
     run = modes["run"]
@@ -152,7 +182,9 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> Manifest:
 
 def _tensor(raw: Mapping[str, Any]) -> Tensor:
     shape = tuple(d if isinstance(d, str) else int(d) for d in raw["shape"])
-    return Tensor(raw["name"], _known(raw["dtype"]), shape, raw["time_axis"])
+    tensor = Tensor(raw["name"], _known(raw["dtype"]), shape, raw["time_axis"])
+    tensor.at(1)  # every size can be evaluated
+    return tensor
 
 
 def _state(raw: Mapping[str, Any]) -> State:

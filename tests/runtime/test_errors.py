@@ -65,6 +65,14 @@ def test_unknown_dtype(loop_model: Path, edit: Edit) -> None:
     )
 
 
+@pytest.mark.parametrize("size", ["T **2", "f(T)", "T +", "T / 0"])
+def test_unknown_size(loop_model: Path, edit: Edit, size: str) -> None:
+    edit(loop_model, lambda raw: raw["outputs"][0].update(shape=[size]))
+    assert message(lambda: edgeseq.load(loop_model)).startswith(
+        f"cannot read '{loop_model}/manifest.json'\n  why: "
+    )
+
+
 def test_unknown_target(loop_model: Path) -> None:
     wanted = host_target() + "x"
     assert message(lambda: edgeseq.load(loop_model, wanted)) == (
