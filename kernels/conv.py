@@ -31,6 +31,14 @@ def columns_scratch(sizes: Sizes) -> int:
     return 4 * s["C"] * s["H"] * (s["W"] + s["PL"] + s["PR"] + s["SW"])
 
 
+def channels_scratch(sizes: Sizes) -> int:
+    """Bytes for the input between its zeros; none without padding."""
+    s = sizes
+    if s["PL"] <= 0 and s["PR"] <= 0:
+        return 0
+    return 4 * s["C"] * s["H"] * (s["W"] + s["PL"] + s["PR"])
+
+
 def no_scratch(sizes: Sizes) -> int:
     """The kernel needs none."""
     return 0
@@ -45,19 +53,19 @@ def _dense_cases(rng: np.random.Generator, max_stride: int) -> Iterator[Case]:
     named = [
         _conv.conv_sizes(x, w, strides=s, pads=p, groups=g, activation=a)
         for x, w, s, p, g, a in [
-            ((1, 9, 1, 129), (16, 9, 1, 5), (1, 2), (0, 2, 0, 2), 1, _conv.Activation.PRELU),
-            ((1, 16, 1, 65), (16, 8, 1, 5), (1, 2), (0, 2, 0, 2), 2, _conv.Activation.PRELU),
-            ((1, 24, 1, 33), (16, 24, 1, 1), (), (), 1, _conv.Activation.PRELU),
+            ((1, 9, 1, 129), (16, 9, 1, 5), (1, 2), (0, 2, 0, 2), 1, _conv.Activation.SLOPE),
+            ((1, 16, 1, 65), (16, 8, 1, 5), (1, 2), (0, 2, 0, 2), 2, _conv.Activation.SLOPE),
+            ((1, 24, 1, 33), (16, 24, 1, 1), (), (), 1, _conv.Activation.SLOPE),
             ((1, 16, 1, 33), (8, 16, 1, 1), (), (), 1, _conv.Activation.NONE),
-            ((2, 129, 4), (128, 129, 3), (1,), (1, 1), 1, _conv.Activation.RELU),
-            ((1, 64, 2), (64, 64, 3), (2,), (1, 1), 1, _conv.Activation.RELU),
+            ((2, 129, 4), (128, 129, 3), (1,), (1, 1), 1, _conv.Activation.SLOPE),
+            ((1, 64, 2), (64, 64, 3), (2,), (1, 1), 1, _conv.Activation.SLOPE),
             ((1, 128, 1), (1, 128, 1), (), (), 1, _conv.Activation.SIGMOID),
             ((1, 5, 6, 7), (67, 5, 3, 3), (), (1, 1, 1, 1), 1, _conv.Activation.TANH),
         ]
     ]
     widths = (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 81, 130)
     named += [
-        _conv.conv_sizes((1, 3, w), (1 + w % 7, 3, 3), pads=(1, 1), activation=_conv.Activation(w % 5))
+        _conv.conv_sizes((1, 3, w), (1 + w % 7, 3, 3), pads=(1, 1), activation=_conv.Activation(w % 4))
         for w in widths
     ]
     named += [_conv.conv_sizes((1, 6, 21), (o, 6, 2)) for o in (1, 2, 3, 4, 5, 15, 17, 33, 49, 65)]
@@ -90,7 +98,7 @@ def depthwise_cases(rng: np.random.Generator) -> Iterator[Case]:
     named += [
         _conv.conv_sizes((1, 4, w), (4, 1, 4), pads=(3, 0), groups=4, activation=a)
         for w in (1, 2, 3, 4, 5, 8, 11, 16, 19, 31, 35, 64, 67, 100)
-        for a in (_conv.Activation.RELU, _conv.Activation.PRELU)
+        for a in (_conv.Activation.NONE, _conv.Activation.SLOPE)
     ]
     for sizes in named:
         yield _depthwise(_conv.make_case(rng, sizes))
@@ -112,7 +120,7 @@ COLUMNS = Kernel(
     name="conv_columns",
     source="conv.c",
     sizes=_conv.SIZES,
-    args=_conv.ARGS_SCRATCH,
+    args=_conv.ARGS,
     scratch=columns_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_conv,
@@ -124,7 +132,7 @@ CHANNELS = Kernel(
     source="conv.c",
     sizes=_conv.SIZES,
     args=_conv.ARGS,
-    scratch=no_scratch,
+    scratch=channels_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_conv,
     cases=channels_cases,
@@ -134,7 +142,7 @@ DEPTHWISE = Kernel(
     name="conv_depthwise",
     source="conv.c",
     sizes=DEPTHWISE_SIZES,
-    args=_conv.ARGS,
+    args=_conv.ARGS[:-1],
     scratch=no_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_conv,

@@ -3,78 +3,85 @@
 /* Rows of every S-th input, zero-padded: to[C][H][S][L], to[..][s][l] = x[..][l S + s - P]. */
 ES_CONV_SHARED void es_conv_unpack(int C, int H, int W, int S, int P, int L, const float *x,
                                    int x_cs, int x_hs, float *to) {
-  for (int c = 0; c < C; c++)
-    for (int h = 0; h < H; h++)
-      for (int s = 0; s < S; s++, to += L) {
-        const float *row = x + c * x_cs + h * x_hs + s - P;
-        const int from = es_least(L, s < P ? (P - s + S - 1) / S : 0);
-        const int room = W + P - s;
-        const int end = es_most(from, es_least(L, room > 0 ? (room - 1) / S + 1 : 0));
-        int l = 0;
-        for (; l < from; l++)
-          to[l] = 0.0f;
-        if (S == 2)
-          for (; l < end; l++)
-            to[l] = row[l * 2];
-        for (; l < end; l++)
-          to[l] = row[l * S];
-        for (; l < L; l++)
-          to[l] = 0.0f;
-      }
+  ES_LOOP for (int i = 0; i < C * H; i++) {
+    ES_LOOP for (int s = 0; s < S; s++, to += L) {
+      const float *row = x + i / H * x_cs + i % H * x_hs + s - P;
+      const int room = W + P - s;
+      const int from = es_least(L, s < P ? (P - s + S - 1) / S : 0);
+      const int end = es_most(from, es_least(L, room > 0 ? (room - 1) / S + 1 : 0));
+      es_zero(from, to);
+      if (S == 1)
+        es_copy(end - from, row + from, to + from);
+      else if (S == 2)
+        for (int l = from; l < end; l++)
+          to[l] = row[l * 2];
+      else
+        ES_LOOP for (int l = from; l < end; l++) to[l] = row[l * S];
+      es_zero(L - end, to + end);
+    }
+  }
 }
 
 /* Taps over such rows: kernel columns a, a + ks, a + 2 ks, ... read one of the S rows. */
-ES_FN struct es_taps es_conv_strided_taps(int C, int KW, int S, int D, int L, int r, int x_cs,
+ES_FN struct es_taps es_conv_strided_taps(int C, int KW, int S, int D, int L, int w_row, int x_cs,
                                           int x_hs, struct es_axis row) {
   struct es_axis first = {1, 0, 1, 0, 1};
   while (first.ks * D % S)
     first.ks++;
   first.xd = first.ks * D / S;
-  struct es_taps t = es_conv_taps(C, KW, r, x_cs, x_hs, row, first);
+  struct es_taps t = es_conv_taps(C, KW, w_row, x_cs, x_hs, row, first);
   for (t.runs = 0; t.runs < es_least(first.ks, KW); t.runs++) {
     const int a = t.runs, n = (KW - 1 - a) / first.ks + 1;
     t.run[a].x = row.x0 * x_hs + a * D % S * L + a * D / S;
-    t.run[a].w = (row.k0 * KW + a) * C * r;
+    t.run[a].w = (row.k0 * KW + a) * C * w_row;
     t.run[a].n1 = C == 1 ? 1 : n;
     t.run[a].n0 = C == 1 ? n : C;
   }
   return t;
 }
 
+/*
+ * Wide tiles need a stride of 1, so a strided input is split into rows of every SW-th column. Deep
+ * tiles need all taps if several columns are to share one reading of the weights, so a padded input
+ * is copied between zeros.
+ */
 ES_FN void es_conv_rows(const int wide, int N, int C, int H, int W, int O, int KH, int KW, int SH,
                         int SW, int DH, int DW, int PT, int PL, int PB, int PR, int G, int act,
                         int x_ns, int x_cs, int x_hs, int y_ns, int y_cs, int y_hs, const float *x,
                         const float *w, const float *b, float *y, float *scratch) {
-  const int CG = C / G, OG = O / G, unpacked = wide && SW > 1;
+  const int CG = C / G, OG = O / G, full = OG / ES_CONV_PANEL * ES_CONV_PANEL;
   const int OH = (H + PT + PB - DH * (KH - 1) - 1) / SH + 1;
   const int OW = (W + PL + PR - DW * (KW - 1) - 1) / SW + 1;
-  const int L = OW + DW * (KW - 1) / SW;
-  const int xu_cs = unpacked ? H * SW * L : x_cs, xu_hs = unpacked ? SW * L : x_hs;
-  for (int n = 0; n < N; n++, x += x_ns) {
-    const float *xn = unpacked ? scratch : x;
-    if (unpacked)
-      es_conv_unpack(C, H, W, SW, PL, L, x, x_cs, x_hs, scratch);
-    for (int g = 0; g < G; g++)
-      for (int og = 0; og < OG; og += ES_CONV_BLOCK) {
-        const int o = g * OG + og, r = es_least(OG - og, ES_CONV_BLOCK);
-        const struct es_post p = {b + o, b + O + ES_CONV_PAD + o, act};
-        const float *wb = w + KH * KW * CG * o, *xg = xn + g * CG * xu_cs;
-        float *yo = y + n * y_ns + o * y_cs;
-        for (int i = 0; i < OH; i++, yo += y_hs) {
+  const int split = wide && SW > 1, padded = !wide && (PL > 0 || PR > 0) && OW > 1;
+  const int S = split ? SW : 1, L = split ? OW + DW * (KW - 1) / SW : W + PL + PR;
+  const int copied = split || padded;
+  const int xu_cs = copied ? H * S * L : x_cs, xu_hs = copied ? S * L : x_hs;
+  ES_LOOP for (int n = 0; n < N; n++, x += x_ns, y += y_ns) {
+    if (copied)
+      es_conv_unpack(C, H, W, S, PL, L, x, x_cs, x_hs, scratch);
+    ES_LOOP for (int g = 0; g < G; g++) {
+      const float *xg = (copied ? scratch : x) + g * CG * xu_cs;
+      for (int o = 0; o < OG; o = o < full ? full : OG) {
+        const struct es_block k = es_conv_block(KH * KW, CG, O, OG, g, o, w, b, act);
+        float *yo = y + (g * OG + o) * y_cs;
+        ES_LOOP for (int i = 0; i < OH; i++, yo += y_hs) {
           struct es_axis row = {KH, 0, 1, i * SH - PT, DH};
-          const struct es_axis col = {KW, 0, 1, -PL, DW};
+          const struct es_axis col = {KW, 0, 1, padded ? 0 : -PL, DW};
           if (PT > 0 || PB > 0)
             row = es_conv_clip(row, H);
-          if (unpacked) {
-            const struct es_taps t = es_conv_strided_taps(CG, KW, SW, DW, L, r, xu_cs, xu_hs, row);
-            es_conv_bulk(1, &t, xg, 1, OW, wb, p, r, yo, y_cs, 1);
+          if (split) {
+            const struct es_taps t =
+                es_conv_strided_taps(CG, KW, SW, DW, L, k.row, xu_cs, xu_hs, row);
+            es_conv_bulk(1, &t, xg, 1, OW, &k, yo, y_cs, 1);
           } else
-            es_conv_line(wide, CG, W, KW, row, col, SW, OW, xg, x_cs, x_hs, wb, p, r, yo, y_cs, 1);
+            es_conv_line(wide, CG, padded ? L : W, KW, row, col, SW, OW, xg, xu_cs, xu_hs, &k, yo,
+                         y_cs, 1);
         }
       }
+    }
   }
   if (act >= ES_ACT_TANH)
-    es_conv_activate(act, N, O, OH, OW, y, y_ns, y_cs, y_hs);
+    es_conv_activate(act, N, O, OH, OW, y - N * y_ns, y_ns, y_cs, y_hs);
 }
 
 /* y = act(conv(x, w) + b), vectors along the width. scratch: N > 0, SW > 1 only. */
@@ -92,9 +99,9 @@ ES_FN void es_conv_channels(int N, int C, int H, int W, int O, int KH, int KW, i
                             int DH, int DW, int PT, int PL, int PB, int PR, int G, int act,
                             int x_ns, int x_cs, int x_hs, int y_ns, int y_cs, int y_hs,
                             const float *restrict x, const float *restrict w,
-                            const float *restrict b, float *restrict y) {
+                            const float *restrict b, float *restrict y, float *restrict scratch) {
   es_conv_rows(0, N, C, H, W, O, KH, KW, SH, SW, DH, DW, PT, PL, PB, PR, G, act, x_ns, x_cs, x_hs,
-               y_ns, y_cs, y_hs, x, w, b, y, (float *)0);
+               y_ns, y_cs, y_hs, x, w, b, y, scratch);
 }
 
 /* One output of a depthwise convolution, taps clipped. Weights of one output are ws apart. */
@@ -107,11 +114,8 @@ ES_FN float es_conv_depthwise_at(struct es_axis row, struct es_axis col, int W, 
     for (int j = 0; j < c.n; j++)
       sum += w[((row.k0 + i) * KW + c.k0 + j) * ws] *
              x[(row.x0 + i * row.xd) * x_hs + c.x0 + j * c.xd];
-  if (p.act == ES_ACT_RELU)
-    return sum < 0.0f ? 0.0f : sum;
-  if (p.act == ES_ACT_PRELU)
-    return sum < 0.0f ? sum * p.slope[0] : sum;
-  return sum;
+  return es_first(p.act == ES_ACT_SLOPE ? es_conv_sloped(es_set(sum), es_set(p.slope[0]))
+                                        : es_set(sum));
 }
 
 /* vb vectors of columns, all of whose taps exist; `last` and `part` as in es_conv_wide_tile. */
@@ -132,7 +136,7 @@ ES_FN void es_conv_depthwise_tile(const int vb, int part, int last, struct es_ax
   const es_v slope = es_set(p.slope[0]);
   ES_UNROLL for (int v = 0; v < vb; v++) {
     float *at = y + (v == vb - 1 ? last : v * ES_W);
-    const es_v a = es_conv_finish(acc[v], slope, p.act);
+    const es_v a = p.act == ES_ACT_SLOPE ? es_conv_sloped(acc[v], slope) : acc[v];
     if (part)
       es_store_n(at, a, part);
     else

@@ -5,8 +5,9 @@
  * read the same packed weights, so one row can use wide tiles for its bulk and deep ones for what is
  * left: the columns beside padding, and the odd column of a width such as 2^k + 1.
  *
- * Weights: [group][block of up to 64 outputs][KH][KW][C / G][outputs of the block], then 16 zeros
- * that the loads of whole vectors may touch. Bias and slope: one after the other, each [O + 16].
+ * Weights: [group][panel of 16 outputs][KH][KW][C / G][16], then a narrower panel with the outputs
+ * that remain in the group; in the end 16 zeros, which the loads of whole vectors may touch. Bias and
+ * slope stand in one array, each [O + 16].
  *
  * The tiles are functions, shared by all convolutions of a library; what is inlined and specialised
  * around them only finds out which taps exist.
@@ -17,15 +18,8 @@
 #include "es.h"
 #include "es_math.h"
 
-enum { ES_CONV_BLOCK = 64, ES_CONV_RUNS = 8, ES_CONV_PAD = 16 };
-enum { ES_ACT_NONE, ES_ACT_RELU, ES_ACT_PRELU, ES_ACT_TANH, ES_ACT_SIGMOID };
-
-/* Columns of a wide tile (in vectors) and accumulators of a deep one: what the registers hold. */
-#if ES_REGS >= 32
-enum { ES_CONV_WIDE = 4, ES_CONV_DEEP = 4 };
-#else
-enum { ES_CONV_WIDE = 2, ES_CONV_DEEP = 2 };
-#endif
+enum { ES_CONV_PANEL = 16, ES_CONV_PAD = 16, ES_CONV_RUNS = 8 };
+enum { ES_ACT_NONE, ES_ACT_SLOPE, ES_ACT_TANH, ES_ACT_SIGMOID };
 
 #define ES_CONV_SHARED static __attribute__((noinline, unused))
 
@@ -42,6 +36,8 @@ struct es_taps {
   } run[ES_CONV_RUNS];
 };
 
+/* What follows the sum: sum + bias, then v < 0 ? slope * v : v (ReLU has slope 0). Other
+ * activations are a second pass. */
 struct es_post {
   const float *bias, *slope;
   int act;
@@ -49,174 +45,211 @@ struct es_post {
 
 ES_FN int es_most(int a, int b) { return a > b ? a : b; }
 
-ES_FN es_v es_conv_finish(es_v v, es_v slope, int act) {
-  if (act == ES_ACT_RELU)
-    return es_max(v, es_set(0.0f));
-  if (act == ES_ACT_PRELU)
-    return es_fma(slope, es_min(v, es_set(0.0f)), es_max(v, es_set(0.0f)));
-  return v;
+ES_FN struct es_post es_conv_post_at(struct es_post p, int o) {
+  struct es_post at = {p.bias + o, p.slope + o, p.act};
+  return at;
 }
 
-/* ob outputs x vb vectors of columns; the last vector starts at column `last`. part > 0: one vector
- * of which only the first `part` columns exist. */
+/* Where output o of a block of panels begins. */
+ES_FN int es_conv_panel(int o, int panel) { return o / ES_CONV_PANEL * panel + o % ES_CONV_PANEL; }
+
+/* -FLT_MAX: 0 times minus infinity would be a NaN in a ReLU. */
+ES_FN es_v es_conv_sloped(es_v v, es_v slope) {
+  const es_v zero = es_set(0.0f), negative = es_max(es_min(v, zero), es_set(-3.40282347e38f));
+  return es_fma(slope, negative, es_max(v, zero));
+}
+
+/*
+ * ob outputs x vb vectors of columns; the last vector starts at column `last`. part > 0: one vector
+ * of which only the first `part` columns exist.
+ */
 ES_FN void es_conv_wide_tile(const int ob, const int vb, int part, const struct es_taps *t,
                              const float *x, int last, const float *w, struct es_post p, float *y,
                              int y_cs) {
-  es_v acc[4][4];
-  ES_UNROLL for (int o = 0; o < ob; o++) ES_UNROLL for (int v = 0; v < vb; v++) acc[o][v] =
-      es_set(p.bias[o]);
-  ES_LOOP for (int r = 0; r < t->runs; r++) ES_LOOP for (int i = 0; i < t->rows; i++)
-      ES_LOOP for (int j = 0; j < t->run[r].n1; j++) {
-    const float *xp = x + t->run[r].x + i * t->xs2 + j * t->xs1;
-    const float *wp = w + t->run[r].w + i * t->ws2 + j * t->ws1;
-    const int n0 = t->run[r].n0, xs0 = t->xs0, ws0 = t->ws0;
-    ES_LOOP for (int c = 0; c < n0; c++, xp += xs0, wp += ws0) {
-      es_v xv[4];
-      ES_UNROLL for (int v = 0; v < vb; v++) {
-        const float *q = xp + (v == vb - 1 ? last : v * ES_W);
-        xv[v] = part ? es_load_n(q, part) : es_load(q);
-      }
-      ES_UNROLL for (int o = 0; o < ob; o++) {
-        es_v k = es_set(wp[o]);
-        ES_UNROLL for (int v = 0; v < vb; v++) acc[o][v] = es_fma(k, xv[v], acc[o][v]);
+  es_v acc[8][4];
+  ES_UNROLL for (int o = 0; o < ob; o++) {
+    es_v bias = es_set(p.bias[o]);
+    ES_UNROLL for (int v = 0; v < vb; v++) acc[o][v] = bias;
+  }
+  ES_LOOP for (int r = 0; r < t->runs; r++) {
+    ES_LOOP for (int i = 0; i < t->rows; i++) {
+      const float *xi = x + t->run[r].x + i * t->xs2, *wi = w + t->run[r].w + i * t->ws2;
+      const int n1 = t->run[r].n1, n0 = t->run[r].n0, xs0 = t->xs0, ws0 = t->ws0;
+      ES_LOOP for (int j = 0; j < n1; j++, xi += t->xs1, wi += t->ws1) {
+        const float *xp = xi, *wp = wi;
+        ES_LOOP for (int c = 0; c < n0; c++, xp += xs0, wp += ws0) {
+          es_v xv[4];
+          ES_UNROLL for (int v = 0; v < vb; v++) {
+            const float *q = xp + (v == vb - 1 ? last : v * ES_W);
+            xv[v] = part ? es_load_n(q, part) : es_load(q);
+          }
+          ES_UNROLL for (int o = 0; o < ob; o++) {
+            es_v k = es_set(wp[o]);
+            ES_UNROLL for (int v = 0; v < vb; v++) acc[o][v] = es_fma(k, xv[v], acc[o][v]);
+          }
+        }
       }
     }
   }
+  if (p.act == ES_ACT_SLOPE)
+    ES_UNROLL for (int o = 0; o < ob; o++) {
+      es_v slope = es_set(p.slope[o]);
+      ES_UNROLL for (int v = 0; v < vb; v++) acc[o][v] = es_conv_sloped(acc[o][v], slope);
+    }
   ES_UNROLL for (int o = 0; o < ob; o++) {
-    es_v slope = es_set(p.slope[o]);
     ES_UNROLL for (int v = 0; v < vb; v++) {
       float *q = y + o * y_cs + (v == vb - 1 ? last : v * ES_W);
-      es_v a = es_conv_finish(acc[o][v], slope, p.act);
       if (part)
-        es_store_n(q, a, part);
+        es_store_n(q, acc[o][v], part);
       else
-        es_store(q, a);
+        es_store(q, acc[o][v]);
     }
   }
 }
 
-/* r outputs x one column tile. The last outputs are computed twice where r is no multiple of ob. */
-ES_FN void es_conv_wide_outputs(const int vb, const struct es_taps *t, const float *x, int last,
-                                const float *w, struct es_post p, int r, float *y, int y_cs) {
-  const int ob = r >= 4 ? 4 : r >= 2 ? 2 : 1;
+/* One column tile x r outputs, `most` at a time: enough sums to hide latency, as registers allow.
+ * Where r is no multiple of it, some outputs are computed twice. */
+ES_FN void es_conv_wide_outputs(const int most, const int vb, const struct es_taps *t,
+                                const float *x, int last, const float *w, int panel,
+                                struct es_post p, int r, float *y, int y_cs) {
+  const int ob = r >= most ? most : r >= 4 ? 4 : r >= 2 ? 2 : 1;
   ES_LOOP for (int o = 0; o < r; o += ob) {
     const int at = es_least(o, r - ob);
-    const struct es_post q = {p.bias + at, p.slope + at, p.act};
+    const float *wo = w + es_conv_panel(at, panel);
+    const struct es_post q = es_conv_post_at(p, at);
     float *to = y + at * y_cs;
-    if (ob == 4)
-      es_conv_wide_tile(4, vb, 0, t, x, last, w + at, q, to, y_cs);
+    if (ob == most)
+      es_conv_wide_tile(most, vb, 0, t, x, last, wo, q, to, y_cs);
+    else if (ob == 4)
+      es_conv_wide_tile(4, vb, 0, t, x, last, wo, q, to, y_cs);
     else if (ob == 2)
-      es_conv_wide_tile(2, vb, 0, t, x, last, w + at, q, to, y_cs);
+      es_conv_wide_tile(2, vb, 0, t, x, last, wo, q, to, y_cs);
     else
-      es_conv_wide_tile(1, vb, 0, t, x, last, w + at, q, to, y_cs);
+      es_conv_wide_tile(1, vb, 0, t, x, last, wo, q, to, y_cs);
   }
 }
 
 /* n columns, all of whose taps exist, x r outputs. */
 ES_CONV_SHARED void es_conv_wide(const struct es_taps *t, const float *x, int n, const float *w,
-                                 struct es_post p, int r, float *y, int y_cs) {
+                                 int panel, struct es_post p, int r, float *y, int y_cs) {
+  const int most = ES_REGS >= 32 ? 4 : 2;
   if (n < ES_W) {
-    ES_LOOP for (int o = 0; o < r; o++) {
-      const struct es_post q = {p.bias + o, p.slope + o, p.act};
-      es_conv_wide_tile(1, 1, n, t, x, 0, w + o, q, y + o * y_cs, y_cs);
-    }
+    ES_LOOP for (int o = 0; o < r; o++) es_conv_wide_tile(
+        1, 1, n, t, x, 0, w + es_conv_panel(o, panel), es_conv_post_at(p, o), y + o * y_cs, y_cs);
     return;
   }
   ES_LOOP for (int j = 0; j < n;) {
-    const int left = n - j, vb = es_least((left + ES_W - 1) / ES_W, ES_CONV_WIDE);
+    const int left = n - j, vb = es_least((left + ES_W - 1) / ES_W, most);
     const int at = left < ES_W ? n - ES_W : j;
     const int last = es_least(n - ES_W - at, (vb - 1) * ES_W);
     const float *xj = x + at;
     float *yj = y + at;
     j += vb * ES_W;
     if (vb == 1)
-      es_conv_wide_outputs(1, t, xj, last, w, p, r, yj, y_cs);
-    if (vb == 2)
-      es_conv_wide_outputs(2, t, xj, last, w, p, r, yj, y_cs);
-#if ES_REGS >= 32
-    if (vb == 3)
-      es_conv_wide_outputs(3, t, xj, last, w, p, r, yj, y_cs);
-    if (vb == 4)
-      es_conv_wide_outputs(4, t, xj, last, w, p, r, yj, y_cs);
-#endif
+      es_conv_wide_outputs(8, 1, t, xj, last, w, panel, p, r, yj, y_cs);
+    else if (vb == 2)
+      es_conv_wide_outputs(2 * most, 2, t, xj, last, w, panel, p, r, yj, y_cs);
+    else if (most > 2 && vb == 3)
+      es_conv_wide_outputs(4, 3, t, xj, last, w, panel, p, r, yj, y_cs);
+    else if (most > 2)
+      es_conv_wide_outputs(4, 4, t, xj, last, w, panel, p, r, yj, y_cs);
   }
 }
 
-/* vo vectors of outputs x xb columns, `split` partial sums; outputs from r on are not stored. */
+/* vo vectors of outputs x xb columns, as `split` partial sums; outputs from r on are not stored. */
 ES_FN void es_conv_deep_tile(const int vo, const int xb, const int split, const struct es_taps *t,
-                             const float *x, int x_ws, const float *w, struct es_post p, int r,
-                             float *y, int y_cs, int y_ws) {
+                             const float *x, int x_ws, const float *w, int panel, struct es_post p,
+                             int r, float *y, int y_cs, int y_ws) {
   es_v acc[4][4][8];
-  ES_UNROLL for (int s = 0; s < split; s++) ES_UNROLL for (int v = 0; v < vo; v++)
-      ES_UNROLL for (int j = 0; j < xb; j++) acc[s][v][j] =
-          s ? es_set(0.0f) : es_load(p.bias + v * ES_W);
-  ES_LOOP for (int q = 0; q < t->runs; q++) ES_LOOP for (int i = 0; i < t->rows; i++)
-      ES_LOOP for (int k = 0; k < t->run[q].n1; k++) {
-    const float *xp = x + t->run[q].x + i * t->xs2 + k * t->xs1;
-    const float *wp = w + t->run[q].w + i * t->ws2 + k * t->ws1;
-    const int n0 = t->run[q].n0, xs0 = t->xs0, ws0 = t->ws0;
-    int c = 0;
-    ES_LOOP for (; c + split <= n0; c += split)
-        ES_UNROLL for (int s = 0; s < split; s++, xp += xs0, wp += ws0) {
-      es_v wv[4];
-      ES_UNROLL for (int v = 0; v < vo; v++) wv[v] = es_load(wp + v * ES_W);
-      ES_UNROLL for (int j = 0; j < xb; j++) {
-        es_v xv = es_set(xp[j * x_ws]);
-        ES_UNROLL for (int v = 0; v < vo; v++) acc[s][v][j] = es_fma(xv, wv[v], acc[s][v][j]);
+  ES_UNROLL for (int v = 0; v < vo; v++) {
+    es_v bias = es_load(p.bias + v * ES_W);
+    ES_UNROLL for (int j = 0; j < xb; j++) ES_UNROLL for (int s = 0; s < split; s++) acc[s][v][j] =
+        s ? es_set(0.0f) : bias;
+  }
+  ES_LOOP for (int q = 0; q < t->runs; q++) {
+    ES_LOOP for (int i = 0; i < t->rows; i++) {
+      const float *xi = x + t->run[q].x + i * t->xs2, *wi = w + t->run[q].w + i * t->ws2;
+      const int n1 = t->run[q].n1, n0 = t->run[q].n0, xs0 = t->xs0, ws0 = t->ws0;
+      ES_LOOP for (int k = 0; k < n1; k++, xi += t->xs1, wi += t->ws1) {
+        const float *xp = xi, *wp = wi;
+        int c = 0;
+        ES_LOOP for (; c + split <= n0; c += split) {
+          ES_UNROLL for (int s = 0; s < split; s++, xp += xs0, wp += ws0) {
+            es_v wv[4];
+            ES_UNROLL for (int v = 0; v < vo; v++) wv[v] =
+                es_load(wp + es_conv_panel(v * ES_W, panel));
+            ES_UNROLL for (int j = 0; j < xb; j++) {
+              es_v xv = es_set(xp[j * x_ws]);
+              ES_UNROLL for (int v = 0; v < vo; v++) acc[s][v][j] = es_fma(xv, wv[v], acc[s][v][j]);
+            }
+          }
+        }
+        if (split > 1)
+          ES_LOOP for (; c < n0; c++, xp += xs0, wp += ws0) {
+            ES_UNROLL for (int j = 0; j < xb; j++) {
+              es_v xv = es_set(xp[j * x_ws]);
+              ES_UNROLL for (int v = 0; v < vo; v++) {
+                es_v wv = es_load(wp + es_conv_panel(v * ES_W, panel));
+                acc[0][v][j] = es_fma(xv, wv, acc[0][v][j]);
+              }
+            }
+          }
       }
     }
-    if (split > 1)
-      ES_LOOP for (; c < n0; c++, xp += xs0, wp += ws0) ES_UNROLL for (int j = 0; j < xb; j++) {
-        es_v xv = es_set(xp[j * x_ws]);
-        ES_UNROLL for (int v = 0; v < vo; v++) acc[0][v][j] =
-            es_fma(xv, es_load(wp + v * ES_W), acc[0][v][j]);
-      }
   }
-  const int outputs = es_least(r, vo * ES_W);
   float lanes[8 * 4 * ES_W];
   ES_UNROLL for (int v = 0; v < vo; v++) {
-    es_v slope = es_load(p.slope + v * ES_W);
     ES_UNROLL for (int j = 0; j < xb; j++) {
       es_v sum = acc[0][v][j];
       ES_UNROLL for (int s = 1; s < split; s++) sum = es_add(sum, acc[s][v][j]);
-      es_store(lanes + (j * vo + v) * ES_W, es_conv_finish(sum, slope, p.act));
+      es_store(lanes + (j * vo + v) * ES_W, sum);
     }
   }
-  ES_LOOP for (int j = 0; j < xb; j++) ES_LOOP for (int o = 0; o < outputs; o++)
-      y[o * y_cs + j * y_ws] = lanes[j * vo * ES_W + o];
+  if (p.act == ES_ACT_SLOPE)
+    ES_LOOP for (int k = 0; k < vo * xb * ES_W; k += ES_W) {
+      es_v slope = es_load(p.slope + k % (vo * ES_W));
+      es_store(lanes + k, es_conv_sloped(es_load(lanes + k), slope));
+    }
+  const int outputs = es_least(r, vo * ES_W);
+  if (y_cs == 1)
+    ES_LOOP for (int j = 0; j < xb; j++) es_copy(outputs, lanes + j * vo * ES_W, y + j * y_ws);
+  else
+    ES_LOOP for (int j = 0; j < xb; j++) ES_LOOP for (int o = 0; o < outputs; o++)
+        y[o * y_cs + j * y_ws] = lanes[j * vo * ES_W + o];
 }
 
 /* n columns x vo vectors of outputs: tiles of `most` columns, then of 2 and 1. */
-ES_FN void es_conv_deep_columns(const int vo, const int most, const int split,
-                                const struct es_taps *t, const float *x, int x_ws, int n,
-                                const float *w, struct es_post p, int r, float *y, int y_cs,
-                                int y_ws) {
+ES_FN void es_conv_deep_columns(const int vo, const int most, const struct es_taps *t,
+                                const float *x, int x_ws, int n, const float *w, int panel,
+                                struct es_post p, int r, float *y, int y_cs, int y_ws) {
   int j = 0;
-  ES_LOOP for (; j + most <= n; j += most)
-      es_conv_deep_tile(vo, most, 1, t, x + j * x_ws, x_ws, w, p, r, y + j * y_ws, y_cs, y_ws);
+  ES_LOOP for (; j + most <= n; j += most) es_conv_deep_tile(vo, most, 1, t, x + j * x_ws, x_ws, w,
+                                                             panel, p, r, y + j * y_ws, y_cs, y_ws);
   if (most > 2)
     ES_LOOP for (; j + 2 <= n; j += 2)
-        es_conv_deep_tile(vo, 2, 1, t, x + j * x_ws, x_ws, w, p, r, y + j * y_ws, y_cs, y_ws);
-  ES_LOOP for (; j < n; j++)
-      es_conv_deep_tile(vo, 1, split, t, x + j * x_ws, x_ws, w, p, r, y + j * y_ws, y_cs, y_ws);
+        es_conv_deep_tile(vo, 2, vo >= 4 ? 1 : 4 / vo, t, x + j * x_ws, x_ws, w, panel, p, r,
+                          y + j * y_ws, y_cs, y_ws);
+  ES_LOOP for (; j < n; j++) es_conv_deep_tile(vo, 1, vo >= 4 ? 2 : 4, t, x + j * x_ws, x_ws, w,
+                                               panel, p, r, y + j * y_ws, y_cs, y_ws);
 }
 
 ES_CONV_SHARED void es_conv_deep(const struct es_taps *t, const float *x, int x_ws, int n,
-                                 const float *w, struct es_post p, int r, float *y, int y_cs,
-                                 int y_ws) {
+                                 const float *w, int panel, struct es_post p, int r, float *y,
+                                 int y_cs, int y_ws) {
   ES_LOOP for (int o = 0; o < r;) {
-    const struct es_post q = {p.bias + o, p.slope + o, p.act};
-    const float *wo = w + o;
+    const struct es_post q = es_conv_post_at(p, o);
+    const float *wo = w + es_conv_panel(o, panel);
     float *yo = y + o * y_cs;
     const int left = r - o;
     if (left > 3 * ES_W) {
-      es_conv_deep_columns(4, ES_CONV_DEEP, 1, t, x, x_ws, n, wo, q, left, yo, y_cs, y_ws);
+      es_conv_deep_columns(4, ES_REGS >= 32 ? 4 : 2, t, x, x_ws, n, wo, panel, q, left, yo, y_cs,
+                           y_ws);
       o += 4 * ES_W;
     } else if (left > ES_W) {
-      es_conv_deep_columns(2, 4, 2, t, x, x_ws, n, wo, q, left, yo, y_cs, y_ws);
+      es_conv_deep_columns(2, 4, t, x, x_ws, n, wo, panel, q, left, yo, y_cs, y_ws);
       o += 2 * ES_W;
     } else {
-      es_conv_deep_columns(1, 8, 4, t, x, x_ws, n, wo, q, left, yo, y_cs, y_ws);
+      es_conv_deep_columns(1, 8, t, x, x_ws, n, wo, panel, q, left, yo, y_cs, y_ws);
       o += ES_W;
     }
   }
@@ -249,43 +282,65 @@ ES_FN struct es_axis es_conv_transposed_axis(int o, int K, int S, int D, int P) 
   return a;
 }
 
-ES_FN struct es_taps es_conv_taps(int C, int KW, int r, int x_cs, int x_hs, struct es_axis row,
+/* All outputs of a group that stand in panels of the same width, and where they go. */
+struct es_block {
+  const float *w;
+  int row, panel, outputs; /* floats from one input's weights to the next; between panels */
+  struct es_post post;
+};
+
+/* The full panels of a group (from = 0), or what remains (from = OG rounded down). */
+ES_FN struct es_block es_conv_block(int taps, int C, int O, int OG, int g, int from, const float *w,
+                                    const float *b, int act) {
+  const int full = OG / ES_CONV_PANEL * ES_CONV_PANEL, o = g * OG + from;
+  struct es_block k;
+  k.w = w + (ptrdiff_t)taps * C * o;
+  k.outputs = from < full ? full : OG - full;
+  k.row = from < full ? ES_CONV_PANEL : OG - full;
+  k.panel = taps * C * ES_CONV_PANEL;
+  k.post.bias = b + o;
+  k.post.slope = b + O + ES_CONV_PAD + o;
+  k.post.act = act;
+  return k;
+}
+
+ES_FN struct es_taps es_conv_taps(int C, int KW, int w_row, int x_cs, int x_hs, struct es_axis row,
                                   struct es_axis col) {
-  const int w_col = C * r, w_row = KW * w_col;
+  const int w_col = C * w_row;
   struct es_taps t;
   t.runs = 1;
   t.rows = row.n;
   t.xs2 = row.xd * x_hs;
-  t.ws2 = row.ks * w_row;
+  t.ws2 = row.ks * KW * w_col;
   t.run[0].x = row.x0 * x_hs + col.x0;
-  t.run[0].w = row.k0 * w_row + col.k0 * w_col;
+  t.run[0].w = (row.k0 * KW + col.k0) * w_col;
   /* the innermost loop should be the long one */
   t.run[0].n1 = C == 1 ? 1 : col.n;
   t.run[0].n0 = C == 1 ? col.n : C;
   t.xs1 = col.xd;
   t.ws1 = col.ks * w_col;
   t.xs0 = C == 1 ? col.xd : x_cs;
-  t.ws0 = C == 1 ? col.ks * w_col : r;
+  t.ws0 = C == 1 ? col.ks * w_col : w_row;
   return t;
 }
 
 /* n columns that have all their taps. A few columns beyond full vectors cost less as deep tiles than
  * as one more wide vector, unless there are few outputs. */
 ES_FN void es_conv_bulk(const int wide, const struct es_taps *t, const float *x, int step, int n,
-                        const float *w, struct es_post p, int r, float *y, int y_cs, int y_ws) {
-  const int odd = n % ES_W, deep = !wide ? n : 2 * odd * ((r + ES_W - 1) / ES_W) <= r ? odd : 0;
-  if (n > deep)
-    es_conv_wide(t, x, n - deep, w, p, r, y, y_cs);
-  if (deep) {
-    const int j = n - deep;
-    es_conv_deep(t, x + j * step, step, deep, w, p, r, y + j * y_ws, y_cs, y_ws);
-  }
+                        const struct es_block *k, float *y, int y_cs, int y_ws) {
+  const int odd = n % ES_W, vectors = (k->outputs + ES_W - 1) / ES_W;
+  const int deep = !wide ? n : 2 * odd * vectors <= k->outputs ? odd : 0, j = n - deep;
+  if (j)
+    es_conv_wide(t, x, j, k->w, k->panel, k->post, k->outputs, y, y_cs);
+  if (deep)
+    es_conv_deep(t, x + j * step, step, deep, k->w, k->panel, k->post, k->outputs, y + j * y_ws,
+                 y_cs, y_ws);
 }
 
-/* One row of n columns, r outputs. Column j reads inputs from col.x0 + j * step. */
+/* One row of n columns. Column j reads inputs from col.x0 + j * step on. */
 ES_FN void es_conv_line(const int wide, int C, int W, int KW, struct es_axis row,
                         struct es_axis col, int step, int n, const float *x, int x_cs, int x_hs,
-                        const float *w, struct es_post p, int r, float *y, int y_cs, int y_ws) {
+                        const struct es_block *k, float *y, int y_cs, int y_ws) {
   const int reach = (col.n - 1) * col.xd;
   const int low = col.x0 + es_least(reach, 0), high = col.x0 + es_most(reach, 0);
   int from = 0, to = n;
@@ -297,12 +352,13 @@ ES_FN void es_conv_line(const int wide, int C, int W, int KW, struct es_axis row
   ES_LOOP for (int j = from ? 0 : to; j < n; j = j + 1 == from ? to : j + 1) {
     struct es_axis edge = col;
     edge.x0 += j * step;
-    const struct es_taps t = es_conv_taps(C, KW, r, x_cs, x_hs, row, es_conv_clip(edge, W));
-    es_conv_deep(&t, x, 0, 1, w, p, r, y + j * y_ws, y_cs, y_ws);
+    edge = es_conv_clip(edge, W);
+    const struct es_taps t = es_conv_taps(C, KW, k->row, x_cs, x_hs, row, edge);
+    es_conv_deep(&t, x, 0, 1, k->w, k->panel, k->post, k->outputs, y + j * y_ws, y_cs, y_ws);
   }
   if (from < to) {
-    const struct es_taps t = es_conv_taps(C, KW, r, x_cs, x_hs, row, col);
-    es_conv_bulk(wide, &t, x + from * step, step, to - from, w, p, r, y + from * y_ws, y_cs, y_ws);
+    const struct es_taps t = es_conv_taps(C, KW, k->row, x_cs, x_hs, row, col);
+    es_conv_bulk(wide, &t, x + from * step, step, to - from, k, y + from * y_ws, y_cs, y_ws);
   }
 }
 
