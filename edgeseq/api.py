@@ -145,36 +145,86 @@ def _check_output(options: CompileOptions) -> None:
 
 
 def _compile(imported: Imported, options: CompileOptions, progress: Progress) -> Artifact:
-    from edgeseq import artifact, pipeline
-    from edgeseq.ir.settings import Settings
+    from edgeseq import artifact, validate
 
     _check_output(options)
     names = options.targets or host_targets()
     targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
-    model = imported.model
-    pairs = _mark_states(model, options)
-    original = model.clone()
-    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
-    prepared = pipeline.prepare(
-        model, settings, stop_after=None, progress=lambda r: progress(_pass_event(r))
-    )
-    _mark_states(model, options)
-    _check_operators(model)
-    modes = _modes(model, options)
-    name = options.name or artifact.default_name(str(imported.source["spec"]))
+    spec = str(imported.source["spec"])
+    name = artifact.check_name(options.name) if options.name else artifact.default_name(spec)
     with _staged(options.output) as folder:
-        model_hash = artifact.write_model(model, folder)
+        original, records = _prepare(imported.model, options, folder, progress)
+        _check_operators(imported.model)
+        modes = _modes(imported.model, options)
+        model_hash = artifact.write_model(imported.model, folder)
         start = time.perf_counter()
-        lowered = _lower(model, name, model_hash, modes, prepared.records)
+        lowered = _lower(imported.model, name, model_hash, modes, records)
         progress(Event("lower", name, time.perf_counter() - start))
         files = {t.name: _build(lowered, t, options, folder, progress) for t in targets}
         start = time.perf_counter()
-        verify = artifact.write_vectors(original, imported, lowered, options, pairs, folder)
-        progress(Event("verify", "float64 vectors", time.perf_counter() - start))
+        verify = validate.record(
+            original,
+            folder,
+            oracle=_oracle(imported, original, options),
+            seed=options.seed,
+            sample_file=options.inputs,
+        )
+        progress(Event("verify", f"vectors by {verify['oracle']}", time.perf_counter() - start))
         manifest = artifact.write_manifest(
-            folder, imported, lowered, prepared.records, options, targets, files, verify
+            folder, imported.source, lowered, records, options, targets, files, verify
         )
     return Artifact(options.output, manifest)
+
+
+def _prepare(
+    model: ir.Model, options: CompileOptions, folder: Path, progress: Progress
+) -> tuple[ir.Model, list[PassRecord]]:
+    """Run the passes; also return the model as it was once its sizes were bound."""
+    from edgeseq import pipeline
+    from edgeseq.ir.settings import Settings
+
+    stages = (options.emit_ir,) if options.emit_ir else ()
+    unknown = [s for s in stages if s not in pipeline.PASSES]
+    if unknown:
+        fix = registry.hint(unknown[0], pipeline.PASSES)
+        raise UsageError(f"unknown stage '{unknown[0]}'", fix=fix)
+
+    def done(record: PassRecord) -> None:
+        progress(_pass_event(record))
+        if record.name in stages:
+            _save(model, folder / f"after-{record.name}.onnx")
+        if options.keep is not None:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            count = len(list(options.keep.glob("*.onnx")))
+            _save(model, options.keep / f"{count:02}-{record.name}.onnx")
+
+    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
+    _mark_states(model, options)
+    bound = pipeline.prepare(model, settings, passes=pipeline.PASSES[:1], progress=done)
+    _mark_states(model, options)
+    original = model.clone()
+    rest = pipeline.prepare(model, settings, passes=pipeline.PASSES[1:], progress=done)
+    return original, [*bound.records, *rest.records]
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    import onnx_ir
+
+    onnx_ir.save(model, path)
+
+
+def _oracle(imported: Imported, original: ir.Model, options: CompileOptions) -> Any:
+    """The user's module in float64, where there is one and nothing was bound away from it."""
+    from edgeseq import validate
+
+    if imported.torch_module is None or options.consts:
+        return None
+    return validate.PyTorch(
+        imported.torch_module,
+        tuple(imported.example_inputs),
+        [str(v.name) for v in original.graph.inputs],
+        [str(v.name) for v in original.graph.outputs],
+    )
 
 
 def _mark_states(model: ir.Model, options: CompileOptions) -> list[tuple[str, str]]:

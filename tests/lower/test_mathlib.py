@@ -1,0 +1,129 @@
+"""exp, tanh, sigmoid and the rest of esm.h against float64 numpy, over all binades."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeseq.lower import mathlib, sources
+from edgeseq.lower.toolchain import Toolchain
+
+ERF = np.vectorize(math.erf)
+
+
+def binades(low: float = 2.0**-40, high: float = 80.0) -> np.ndarray:
+    """Floats of both signs, evenly over the exponents, and around zero."""
+    rng = np.random.default_rng(7)
+    magnitude = np.exp2(rng.uniform(np.log2(low), np.log2(high), 6_000))
+    return np.concatenate([magnitude, -magnitude, [0.0]]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def esm(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """esm.h as a library that exports all of it."""
+    work = tmp_path_factory.mktemp("esm")
+    (work / "esm.c").write_text('#define ESM_FN __attribute__((visibility("default")))\n#include "esm.h"\n')
+    tools = Toolchain("x86_64-linux-gnu", work)
+    tools.compile("esm.c", "esm.o", "x86_64_v3", [sources.kernel_folder()])
+    tools.shared(["esm.o"], "libesm.so", ["esm_*"])
+    return ctypes.CDLL(str(work / "libesm.so"))
+
+
+def call(library: ctypes.CDLL, name: str, *arrays: np.ndarray) -> np.ndarray:
+    function = getattr(library, name)
+    function.argtypes = [ctypes.c_float] * len(arrays)
+    function.restype = ctypes.c_float
+    return np.array([function(*map(float, row)) for row in zip(*arrays, strict=True)], np.float32)
+
+
+def worst_ulps(got: np.ndarray, want: np.ndarray) -> float:
+    ulp = np.spacing(np.maximum(np.abs(want), np.finfo(np.float32).tiny).astype(np.float32))
+    return float(np.max(np.abs(got.astype(np.float64) - want) / ulp))
+
+
+UNARY: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float, float]] = {
+    "exp": (np.exp, 2.0, 80.0),
+    "tanh": (np.tanh, 4.0, 80.0),
+    "sigmoid": (lambda x: 1.0 / (1.0 + np.exp(-x)), 4.0, 80.0),
+    "exp2": (np.exp2, 1.0, 80.0),
+    "exp10": (lambda x: 10.0**x, 1.0, 30.0),
+    "erf": (ERF, 1.0, 80.0),
+    "sin": (np.sin, 1.0, 8000.0),
+    "cos": (np.cos, 1.0, 8000.0),
+    "tan": (np.tan, 1.0, 80.0),
+    "sinh": (np.sinh, 1.0, 80.0),
+    "cosh": (np.cosh, 1.0, 80.0),
+    "asin": (np.arcsin, 1.0, 1.0),
+    "acos": (np.arccos, 1.0, 1.0),
+    "atan": (np.arctan, 1.0, 8000.0),
+    "asinh": (np.arcsinh, 1.0, 8000.0),
+    "atanh": (np.arctanh, 1.0, 0.99),
+    "floor": (np.floor, 0.0, 8000.0),
+    "ceil": (np.ceil, 0.0, 8000.0),
+    "trunc": (np.trunc, 0.0, 8000.0),
+    "nearbyint": (np.rint, 0.0, 8000.0),
+}
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_unary_functions_are_within_their_ulps(esm: ctypes.CDLL, name: str) -> None:
+    exact, allowed, high = UNARY[name]
+    x = binades(high=high)
+    assert worst_ulps(call(esm, f"esm_{name}32", x), exact(x.astype(np.float64))) <= allowed
+
+
+@pytest.mark.parametrize(("name", "exact"), [("log", np.log), ("log2", np.log2), ("log1p", np.log1p)])
+def test_logarithms(esm: ctypes.CDLL, name: str, exact: Callable[[np.ndarray], np.ndarray]) -> None:
+    x = np.abs(binades(low=2.0**-120, high=1e30))[:6_000]
+    assert worst_ulps(call(esm, f"esm_{name}32", x), exact(x.astype(np.float64))) <= 1.0
+
+
+def test_pow_of_all_signs_and_exponents(esm: ctypes.CDLL) -> None:
+    x = binades(high=30.0)[:3_000]
+    for y in (2.0, 3.0, -1.0, 0.5, 1.7, 0.0):
+        exponent = np.full_like(x, y)
+        base = np.abs(x) if y != int(y) else x
+        base = base[np.abs(base) > 1e-3]
+        want = base.astype(np.float64) ** float(np.float32(y))
+        assert worst_ulps(call(esm, "esm_pow32", base, exponent[: base.size]), want) <= 1.0
+
+
+def test_values_outside_the_domain_are_nan(esm: ctypes.CDLL) -> None:
+    for name, x in (("log", -1.0), ("asin", 1.5), ("acosh", 0.5)):
+        assert np.isnan(call(esm, f"esm_{name}32", np.float32([x])))[0], name
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid"])
+def test_inlined_polynomials_in_generated_code(name: str, tmp_path: Path) -> None:
+    """The TIR rule, compiled by LLVM and run, has the same bounds as the C function."""
+    import tvm
+    from tvm import te, tirx
+
+    from edgeseq.kernels.schedules import cpu
+    from edgeseq.lower import tir
+
+    x = binades()
+    source = te.placeholder((x.size,), name="x")
+    result = te.compute((x.size,), lambda i: getattr(tirx, name)(source[i]), name="y")
+    function = cpu.schedule(te.create_prim_func([source, result]))
+    target = tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v3"})
+    (tmp_path / "k.o").write_bytes(tir.object_code({"k": function}, target))
+    Toolchain("x86_64-linux-gnu", tmp_path).shared(["k.o"], "libk.so", ["k"])
+    y = np.empty_like(x)
+    kernel = ctypes.CDLL(str(tmp_path / "libk.so")).k
+    kernel(x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p))
+    exact, allowed, _ = UNARY[name]
+    assert worst_ulps(y, exact(x.astype(np.float64))) <= allowed
+    if name != "exp":
+        assert np.abs(y).max() <= 1.0
+
+
+def test_every_function_that_generated_code_may_call_exists(esm: ctypes.CDLL) -> None:
+    for name in (*mathlib.UNARY, *mathlib.BINARY, *mathlib.C_ONLY):
+        for width in (32, 64):
+            assert hasattr(esm, f"esm_{name}{width}"), f"esm_{name}{width}"
