@@ -14,10 +14,11 @@ from edgeseq.bench.harness import Array
 
 
 class Eager:
-    """A module called with positional inputs in the order of the exported model.
+    """A module called as it was when it was exported.
 
     Args:
         module: In any mode; it is timed in eval mode.
+        example: What it was exported with: says which input goes where.
         inputs: Names in the exported model's order.
         outputs: Names in the exported model's order.
         frames: Inputs of each call.
@@ -29,6 +30,7 @@ class Eager:
     def __init__(
         self,
         module: torch.nn.Module,
+        example: Any,
         inputs: Sequence[str],
         outputs: Sequence[str],
         frames: Frames,
@@ -37,6 +39,7 @@ class Eager:
         constants: Mapping[str, Array],
     ) -> None:
         self._module = module.eval()
+        self._leaves, self._structure = pytree.tree_flatten(example)
         self._names = list(inputs)
         self._outputs = list(outputs)
         self._carried = {outputs.index(output): name for name, output in pairs}
@@ -74,5 +77,16 @@ class Eager:
 
     def _call(self, index: int) -> None:
         values = {**self._frames[index % len(self._frames)], **self._state}
-        self._results = pytree.tree_leaves(self._module(*(values[n] for n in self._names)))
+        names = iter(self._names)
+        leaves = [
+            values[next(names)] if isinstance(leaf, torch.Tensor) else leaf for leaf in self._leaves
+        ]
+        given = pytree.tree_unflatten(leaves, self._structure)
+        if isinstance(given, dict):
+            result = self._module(**given)
+        else:
+            result = (
+                self._module(*given) if isinstance(given, tuple | list) else self._module(given)
+            )
+        self._results = [r for r in pytree.tree_leaves(result) if isinstance(r, torch.Tensor)]
         self._state = {name: self._results[at] for at, name in self._carried.items()}

@@ -20,6 +20,7 @@ class Reference:
         inputs: Name to dtype and shape, in the model's order.
         outputs: Names in the model's order.
         module: The PyTorch module, where the spec names one.
+        example: The inputs it was exported with.
     """
 
     spec: str
@@ -27,6 +28,7 @@ class Reference:
     inputs: dict[str, ort.InputType]
     outputs: list[str]
     module: Any = None
+    example: Any = None
 
 
 def open_reference(spec: str, folder: Path) -> Reference:
@@ -48,7 +50,9 @@ def open_reference(spec: str, folder: Path) -> Reference:
     imported = load(spec)
     exported = folder / "model.onnx"
     ir.save(imported.model, exported)
-    return dataclasses.replace(_reference(spec, exported), module=imported.torch_module)
+    return dataclasses.replace(
+        _reference(spec, exported), module=imported.torch_module, example=imported.example_inputs
+    )
 
 
 def _reference(spec: str, file: Path) -> Reference:
