@@ -1,1 +1,28 @@
-"""Placeholder docstring: see docs/architecture.md."""
+"""Proof of the numbers: vectors recorded at compile time, and compiled code checked against them.
+
+`record` runs the imported model in float64 (the oracle) and in float32 (the reference, whose error
+sets the tolerance). `check` runs a compiled target over the same inputs, whole and in pieces.
+"""
+
+from edgeseq.validate.check import check
+from edgeseq.validate.finding import Finding, Verdict, require
+from edgeseq.validate.oracle import Interpreted, Oracle, PyTorch
+from edgeseq.validate.record import record, rerun
+from edgeseq.validate.render import to_json, to_junit, to_text
+from edgeseq.validate.vectors import Vectors
+
+__all__ = [
+    "Finding",
+    "Interpreted",
+    "Oracle",
+    "PyTorch",
+    "Vectors",
+    "Verdict",
+    "check",
+    "record",
+    "require",
+    "rerun",
+    "to_json",
+    "to_junit",
+    "to_text",
+]

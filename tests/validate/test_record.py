@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+
+from edgeseq import validate
+from edgeseq.errors import UsageError
+from edgeseq.ir import facts
+from edgeseq.validate import vectors
+from edgeseq.validate.compare import tolerance
+
+HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
+
+
+def parse(text: str) -> ir.Model:
+    return ir.from_onnx_text(HEADER + text)
+
+
+def test_loop_vectors(tmp_path: Path, loop_model: ir.Model) -> None:
+    section = validate.record(loop_model, tmp_path)
+    got = vectors.load(tmp_path / section["file"])
+    assert section["steps"] == 40
+    assert (section["oracle"], section["reference"]) == (
+        "interpreter float64",
+        "onnxruntime float32",
+    )
+    assert got.inputs["x"].shape == (40, 1, 3)
+    assert got.inputs["x"].dtype == np.float32
+    assert got.outputs["y"].dtype == np.float64
+    assert got.outputs["up"].dtype == np.bool_
+    # The same recurrence by hand, in float64.
+    state = np.zeros((1, 3))
+    for x, y in zip(got.inputs["x"], got.outputs["y"], strict=True):
+        state = float(np.float32(0.9)) * state + x
+        np.testing.assert_allclose(y, np.tanh(state), rtol=1e-14)
+    np.testing.assert_allclose(got.states["s"], state, rtol=1e-14)
+    assert 0 < section["outputs"]["y"]["e_ref"] < 1e-6
+    assert section["outputs"]["up"] == {"e_ref": 0.0, "range": 1.0}
+    assert set(section["states"]) == {"s"}
+
+
+def test_inputs_are_smooth_and_never_trivial(tmp_path: Path, loop_model: ir.Model) -> None:
+    section = validate.record(loop_model, tmp_path)
+    x = vectors.load(tmp_path / section["file"]).inputs["x"]
+    assert np.count_nonzero(x) == x.size
+    assert np.corrcoef(x[1:].ravel(), x[:-1].ravel())[0, 1] > 0.5
+    assert 0.2 < x.std() < 1.0
+
+
+def test_sequence_vectors(tmp_path: Path, graph_model: ir.Model) -> None:
+    section = validate.record(graph_model, tmp_path, steps=25)
+    got = vectors.load(tmp_path / section["file"])
+    assert section["steps"] == 25
+    assert got.outputs["y"].shape == (1, 25, 2)
+    x = got.inputs["x"].astype(np.float64)
+    np.testing.assert_allclose(got.outputs["y"], x.cumsum(1), rtol=0, atol=1e-13)
+
+
+def test_steps_stay_in_the_models_range(tmp_path: Path, graph_model: ir.Model) -> None:
+    model = graph_model
+    facts.put(model, facts.DimRange("T", 2, 16))
+    assert validate.record(model, tmp_path)["steps"] == 16
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, loop_model: ir.Model) -> None:
+    one = validate.record(loop_model, tmp_path / "a", seed=3)
+    two = validate.record(loop_model, tmp_path / "b", seed=3)
+    other = validate.record(loop_model, tmp_path / "c", seed=4)
+    assert one == two
+    assert one["sha256"] != other["sha256"]
+
+
+def test_a_state_starts_where_the_model_says(tmp_path: Path, loop_model: ir.Model) -> None:
+    model = loop_model
+    first = np.array([[1.0, -2.0, 3.0]], "<f4")
+    data = base64.b64encode(first.tobytes()).decode()
+    facts.put(model.graph.inputs[1], facts.InitialState(data))
+    section = validate.record(model, tmp_path)
+    got = vectors.load(tmp_path / section["file"])
+    want = np.tanh(
+        float(np.float32(0.9)) * first.astype(np.float64) + got.inputs["x"][0].astype(np.float64)
+    )
+    np.testing.assert_allclose(got.outputs["y"][0], want, rtol=1e-14)
+
+
+def test_integers_stay_inside_the_table_they_index(tmp_path: Path) -> None:
+    model = parse("""
+    g (int64[4] token, float[3, 2] table) => (float[4, 2] y)
+    {
+        shape = Constant <value = int64[1] {4}> ()
+        flat = Reshape(token, shape)
+        y = Gather(table, flat)
+    }
+    """)
+    section = validate.record(model, tmp_path)
+    token = vectors.load(tmp_path / section["file"]).inputs["token"]
+    assert set(np.unique(token)) == {0, 1, 2}
+
+
+def test_a_model_of_positive_numbers_gets_positive_numbers(tmp_path: Path) -> None:
+    section = validate.record(parse("g (float[8] x) => (float[8] y) { y = Log(x) }"), tmp_path)
+    assert (vectors.load(tmp_path / section["file"]).inputs["x"] > 0).all()
+
+
+def test_a_model_of_no_numbers_is_refused(tmp_path: Path) -> None:
+    model = parse("g (float[8] x) => (float[8] y) { d = Sub(x, x) y = Div(x, d) }")
+    with pytest.raises(UsageError) as caught:
+        validate.record(model, tmp_path)
+    assert "--inputs" in caught.value.fix
+    assert not (tmp_path / "verify").exists()
+
+
+def test_samples_of_the_user_are_recorded(tmp_path: Path, loop_model: ir.Model) -> None:
+    x = np.random.default_rng(0).normal(size=(12, 1, 3)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", x=x)
+    section = validate.record(loop_model, tmp_path, sample_file=tmp_path / "mine.npz")
+    assert section["steps"] == 12
+    np.testing.assert_array_equal(vectors.load(tmp_path / section["file"]).inputs["x"], x)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"z": np.zeros((4, 1, 3))}, "holds 'z', which is no input"),
+        ({"x": np.zeros((4, 1, 5))}, r"has shape \[4, 1, 5\], the model takes \[T, 1, 3\]"),
+    ],
+)
+def test_samples_that_do_not_fit(
+    tmp_path: Path, loop_model: ir.Model, arrays: dict[str, Any], words: str
+) -> None:
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(UsageError, match=words):
+        validate.record(loop_model, tmp_path, sample_file=tmp_path / "mine.npz")
+
+
+def test_a_file_that_holds_no_samples(tmp_path: Path, loop_model: ir.Model) -> None:
+    (tmp_path / "mine.npz").write_text("no")
+    with pytest.raises(UsageError, match="cannot read sample inputs"):
+        validate.record(loop_model, tmp_path, sample_file=tmp_path / "mine.npz")
+
+
+class Leaky(torch.nn.Module):
+    """`leaky` as a module; the constant it makes takes torch's default type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay = torch.nn.Parameter(torch.tensor(0.9))
+
+    def forward(
+        self, x: torch.Tensor, extra: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        s = self.decay * extra["s"] + x + torch.zeros(1)
+        return torch.tanh(s), {"up": s > 0, "z": s}
+
+
+def test_a_torch_module_is_run_in_float64(tmp_path: Path, loop_model: ir.Model) -> None:
+    module, example = Leaky(), (torch.zeros(1, 3), {"s": torch.zeros(1, 3)})
+    oracle = validate.PyTorch(module, example, ["x", "s"], ["y", "up", "s_out"])
+    torched = validate.record(loop_model, tmp_path / "torch", oracle=oracle)
+    interpreted = validate.record(loop_model, tmp_path / "interp")
+    assert torched["oracle"] == "pytorch float64"
+    assert module.decay.dtype == torch.float32
+    got = vectors.load(tmp_path / "torch" / torched["file"])
+    want = vectors.load(tmp_path / "interp" / interpreted["file"])
+    np.testing.assert_allclose(got.outputs["y"], want.outputs["y"], rtol=1e-14)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_module_whose_tensors_are_not_the_graphs(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="takes 1 tensors, its graph has 2 inputs"):
+        validate.PyTorch(Leaky(), (torch.zeros(1),), ["x", "s"], ["y"])
+
+
+def test_what_onnx_runtime_cannot_run_is_run_by_the_interpreter(tmp_path: Path) -> None:
+    # ONNX Runtime has no kernel for layout=1.
+    model = parse("""
+    g (float[1, 4, 2] x, float[1, 9, 2] w, float[1, 9, 3] r) => (float[1, 4, 1, 3] y)
+    { y = GRU <hidden_size = 3, layout = 1> (x, w, r) }
+    """)
+    section = validate.record(model, tmp_path)
+    assert section["reference"] == "interpreter float32"
+    assert 0 < section["outputs"]["y"]["e_ref"] < 1e-6
+
+
+def test_tolerance() -> None:
+    assert tolerance({"e_ref": 1e-6, "range": 1.0}) == 4e-6
+    assert tolerance({"e_ref": 0.0, "range": 3.0}) == pytest.approx(3e-6)
