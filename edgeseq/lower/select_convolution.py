@@ -14,9 +14,9 @@ from edgeseq.lower.size import Size
 OPS = ("Conv", "ConvTranspose")
 USUAL_T = 64  # the length for which a kernel is chosen where the real one is not known
 _ACTIVATIONS = {
-    "Relu": _conv.Activation.RELU,
-    "LeakyRelu": _conv.Activation.PRELU,
-    "PRelu": _conv.Activation.PRELU,
+    "Relu": _conv.Activation.SLOPE,
+    "LeakyRelu": _conv.Activation.SLOPE,
+    "PRelu": _conv.Activation.SLOPE,
     "Tanh": _conv.Activation.TANH,
     "Sigmoid": _conv.Activation.SIGMOID,
 }
@@ -127,6 +127,8 @@ def _activation(
     activation = _ACTIVATIONS[user.op_type]
     if user.op_type == "LeakyRelu":
         return user, activation, user.attributes.get_float("alpha", 0.01)
+    if user.op_type == "Relu":
+        return user, activation, 0.0
     if user.op_type != "PRelu":
         return user, activation, None
     slope = constant(user.inputs[1])
