@@ -19,25 +19,33 @@ from edgeseq.ir.settings import Settings
 PASSES: tuple[str, ...] = (
     "bind-shapes",
     "fold-constants",
+    "constant-bounds",
     "eliminate-identity",
     "eliminate-common",
+    # Convolutions and their surroundings.
     "conv-transpose-to-conv",
     "fuse-conv-batchnorm",
     "unfold-conv",
     "gather-to-slice",
     "scatter-to-concat",
+    "explicit-pads",
+    # Operators written out.
     "pow-to-mul",
     "fuse-layer-norm",
     "fuse-lstm-cell",
-    "explicit-pads",
+    "recurrent-layout",
+    "drop-expand",
+    # Views, before and after state is exposed: it adds slices and concatenations of its own.
     "views-to-reshape",
     "merge-transposes",
     "merge-reshapes",
+    "expose-recurrent-state",
     "merge-slices",
     "merge-concats",
     "eliminate-identity",
     "eliminate-common",
     "eliminate-dead",
+    "mark-time-axes",
 )
 
 

@@ -137,6 +137,8 @@ def _emit(
         *steps[1:],
     ]
     attributes = {"hidden_size": hidden}
-    _, new_h, new_c = edit.emit_many(before, "LSTM", inputs, attributes, count=3, name=f"{name}.lstm")
+    _, new_h, new_c = edit.emit_many(
+        before, "LSTM", inputs, attributes, count=3, name=f"{name}.lstm"
+    )
     for old, new in ((node.outputs[0], new_h), (cell.new_c, new_c)):
         edit.replace(old, edit.emit(before, "Squeeze", [new, lead]))
