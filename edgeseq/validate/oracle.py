@@ -12,7 +12,6 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from edgeseq.errors import UsageError
 from edgeseq.interp import Interpreter
 
 Array = npt.NDArray[Any]
@@ -48,58 +47,66 @@ class Interpreted:
 
 
 class PyTorch:
-    """The user's own module, in float64.
+    """The user's own module.
 
     Args:
         module: The module; it is copied, not changed.
-        example_inputs: As the module takes them: their structure tells where each input goes.
+        example_inputs: As the module takes them, by position or in a dict by keyword: their
+            structure tells where each input goes.
         inputs: Names of the graph's inputs, in order.
         outputs: Names of the graph's outputs, in order.
+        dtype: Type of every float.
     """
-
-    name = "pytorch float64"
 
     def __init__(
         self,
         module: torch.nn.Module,
-        example_inputs: tuple[Any, ...],
+        example_inputs: tuple[Any, ...] | dict[str, Any],
         inputs: Sequence[str],
         outputs: Sequence[str],
+        dtype: torch.dtype = torch.float64,
     ) -> None:
-        self._module = copy.deepcopy(module).to(torch.float64).eval()
+        self.name = f"pytorch {str(dtype).removeprefix('torch.')}"
+        self._given = (module, example_inputs, inputs, outputs)
+        self._dtype = dtype
+        self._module = copy.deepcopy(module).to(dtype).eval()
         self._leaves, self._structure = torch.utils._pytree.tree_flatten(example_inputs)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
-        tensors = sum(isinstance(leaf, torch.Tensor) for leaf in self._leaves)
-        if tensors != len(self._inputs):
-            raise UsageError(
-                f"the module takes {tensors} tensors, its graph has {len(self._inputs)} inputs"
-            )
+
+    def in_float32(self) -> PyTorch:
+        """Return the same module in float32."""
+        return PyTorch(*self._given, dtype=torch.float32)
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         """Return every output by name."""
+        tensors = sum(isinstance(leaf, torch.Tensor) for leaf in self._leaves)
+        if tensors != len(self._inputs):
+            raise ValueError(
+                f"the module takes {tensors} tensors, its graph has {len(self._inputs)} inputs"
+            )
         given = iter(self._inputs)
         leaves = [
-            _tensor(inputs[next(given)]) if isinstance(leaf, torch.Tensor) else leaf
+            self._tensor(inputs[next(given)]) if isinstance(leaf, torch.Tensor) else leaf
             for leaf in self._leaves
         ]
         arguments = torch.utils._pytree.tree_unflatten(leaves, self._structure)
-        with torch.no_grad(), _default_float64():
-            result = self._module(*arguments)
+        with torch.no_grad(), _default_dtype(self._dtype):
+            named = isinstance(arguments, dict)
+            result = self._module(**arguments) if named else self._module(*arguments)
         flat = torch.utils._pytree.tree_leaves(result)
-        tensors = [leaf.numpy() for leaf in flat if isinstance(leaf, torch.Tensor)]
-        return dict(zip(self._outputs, tensors, strict=True))
+        arrays = [leaf.numpy() for leaf in flat if isinstance(leaf, torch.Tensor)]
+        return dict(zip(self._outputs, arrays, strict=True))
 
-
-def _tensor(array: Array) -> torch.Tensor:
-    tensor = torch.from_numpy(np.array(array))
-    return tensor.to(torch.float64) if tensor.is_floating_point() else tensor
+    def _tensor(self, array: Array) -> torch.Tensor:
+        tensor = torch.from_numpy(np.array(array))
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
 
 @contextlib.contextmanager
-def _default_float64() -> Iterator[None]:
-    """Let tensors that the module makes by itself be float64 too."""
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Let tensors that the module makes by itself be of this type too."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.ir import facts
 from edgeseq.validate import inputs as samples
-from edgeseq.validate.oracle import Interpreted, OnnxRuntime, Oracle, roll
-from edgeseq.validate.vectors import Vectors
+from edgeseq.validate.oracle import Interpreted, OnnxRuntime, Oracle, PyTorch, roll
+from edgeseq.validate.vectors import Vectors, widened
 
 Array = npt.NDArray[Any]
 FILE = "verify/vectors.safetensors"
@@ -33,6 +33,21 @@ class _Plan:
     pairs: dict[str, str]
     stacked: bool
     steps: int
+
+
+_Makers = list[Callable[[], Oracle]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What the oracle computed, and the float32 references to measure it with, best first."""
+
+    oracle: str
+    references: _Makers
+    fed: dict[str, Array]
+    outputs: dict[str, Array]
+    states: dict[str, Array]
+    notes: list[str]
 
 
 def record(
@@ -60,38 +75,45 @@ def record(
     Raises:
         UsageError: the samples do not fit, or no input was found that gives finite outputs.
     """
-    exact = oracle or Interpreted(model)
     plan = _plan(model, steps, sample_file)
-    fed, outputs, states = _run_finite(exact, plan, seed, sample_file)
-    vectors = Vectors(fed, _widened(outputs), _widened(states))
-    reference, (rough, rough_states) = _reference(model, plan, fed)
+    run = _exact(model, oracle, plan, seed, sample_file)
+    vectors = Vectors(run.fed, widened(run.outputs), widened(run.states))
+    reference, rough = _reference(run.references, plan, run.fed)
     vectors.save(folder / FILE)
     return {
         "file": FILE,
         "sha256": hashlib.sha256((folder / FILE).read_bytes()).hexdigest(),
         "steps": plan.steps,
-        "oracle": exact.name,
+        "oracle": run.oracle,
         "reference": reference,
-        "outputs": _limits(vectors.outputs, rough),
-        "states": _limits(vectors.states, rough_states),
+        "notes": run.notes,
+        "outputs": _limits(vectors.outputs, rough[0]),
+        "states": _limits(vectors.states, rough[1]),
     }
 
 
-def rerun(
-    oracle: Oracle, vectors: Vectors, states: Mapping[str, tuple[str, Array]], *, stacked: bool
-) -> Vectors:
-    """Compute the outputs of recorded vectors anew.
+def _exact(
+    model: ir.Model, given: Oracle | None, plan: _Plan, seed: int, sample_file: Path | None
+) -> _Run:
+    """Run the given oracle; where it fails, or there is none, the interpreter.
 
-    Args:
-        oracle: Runs the model; inputs that were bound at compile time must be bound in it.
-        vectors: The recorded run; its inputs are used.
-        states: By the name of the input: the output it takes, and its first value.
-        stacked: Whether the model is one step.
+    The user's module is measured by itself in float32: the graph would add the frontend's errors
+    to the tolerance, and so hide them.
     """
-    first = {name: value for name, (_, value) in states.items()}
-    pairs = {name: output for name, (output, _) in states.items()}
-    outputs, last = roll(oracle, vectors.inputs, first, pairs, stacked=stacked)
-    return Vectors(vectors.inputs, _widened(outputs), _widened(last))
+    graph: _Makers = [lambda: OnnxRuntime(model), lambda: Interpreted(model, torch.float32)]
+    notes = []
+    if given is not None:
+        own: _Makers = [given.in_float32] if isinstance(given, PyTorch) else []
+        try:
+            run = _run_finite(given, plan, seed, sample_file)
+            return _Run(given.name, own + graph, *run, [])
+        except EdgeseqError:
+            raise
+        except Exception as error:  # a module may do anything in float64; the graph remains
+            notes.append(f"{given.name} failed: {error}".splitlines()[0])
+    interpreted = Interpreted(model)
+    run = _run_finite(interpreted, plan, seed, sample_file)
+    return _Run(interpreted.name, graph, *run, notes)
 
 
 def _plan(model: ir.Model, steps: int, sample_file: Path | None) -> _Plan:
@@ -142,22 +164,17 @@ def _finite(array: Array) -> bool:
 
 
 def _reference(
-    model: ir.Model, plan: _Plan, fed: dict[str, Array]
+    makers: _Makers, plan: _Plan, fed: dict[str, Array]
 ) -> tuple[str, tuple[dict[str, Array], dict[str, Array]]]:
-    """Run in float32: ONNX Runtime, or where it cannot run the model, the interpreter."""
-    try:
-        runner: Oracle = OnnxRuntime(model)
-        run = roll(runner, fed, plan.states, plan.pairs, stacked=plan.stacked)
-    except EdgeseqError:
-        raise
-    except Exception:  # its errors share no base class; which of them it was does not matter
-        runner = Interpreted(model, torch.float32)
-        run = roll(runner, fed, plan.states, plan.pairs, stacked=plan.stacked)
-    return runner.name, run
-
-
-def _widened(arrays: dict[str, Array]) -> dict[str, Array]:
-    return {n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in arrays.items()}
+    """Run in float32, with the first reference that can run the model."""
+    for make in makers[:-1]:
+        try:
+            runner = make()
+            return runner.name, roll(runner, fed, plan.states, plan.pairs, stacked=plan.stacked)
+        except Exception:  # errors of ONNX Runtime share no base class
+            continue
+    runner = makers[-1]()
+    return runner.name, roll(runner, fed, plan.states, plan.pairs, stacked=plan.stacked)
 
 
 def _limits(exact: Mapping[str, Array], rough: Mapping[str, Array]) -> dict[str, dict[str, float]]:

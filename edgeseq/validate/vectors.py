@@ -62,6 +62,11 @@ def load(file: Path) -> Vectors:
     return Vectors(parts["in"], parts["out"], parts["state"])
 
 
+def widened(arrays: Arrays) -> dict[str, Array]:
+    """Bring floats to float64; integers and booleans keep their type."""
+    return {n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in arrays.items()}
+
+
 def _with_rank(whole: Arrays, named: Arrays) -> dict[str, Array]:
     """Undo `ascontiguousarray` making a vector of one out of a scalar."""
     return {name: array.reshape(named[name].shape) for name, array in whole.items()}

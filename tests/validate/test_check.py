@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 CHECKS = {
+    "reference",
     "numbers",
     "single steps",
     "chunks of 1",
@@ -275,26 +276,34 @@ def test_damaged_manifest(loop_dist: Path, damage: Callable[[Path], Any], words:
 
 
 def test_against_reruns_the_oracle(loop_dist: Path, loop_model: ir.Model) -> None:
-    same = validate.check(
-        loop_dist, "fake", Model(LoopStream), against=validate.Interpreted(loop_model)
-    )
-    assert same.ok
-    assert same.oracle == "interpreter float64"
+    first = {"s": np.zeros((1, 3), np.float32)}
+    carried = {"s": "s_out"}
+    same = validate.Against(validate.Interpreted(loop_model), carried, first)
+    verdict = validate.check(loop_dist, "fake", Model(LoopStream), against=same)
+    assert verdict.ok
     loop_model.graph.initializers["decay"].const_value = ir.tensor(np.array([0.8], np.float32))
-    verdict = validate.check(
-        loop_dist, "fake", Model(LoopStream), against=validate.Interpreted(loop_model)
-    )
+    other = validate.Against(validate.Interpreted(loop_model), carried, first)
+    verdict = validate.check(loop_dist, "fake", Model(LoopStream), against=other)
     assert {("numbers", "y"), ("last state", "s")} <= failed(verdict)
+
+
+def test_a_reference_of_another_model_fails(loop_dist: Path) -> None:
+    file = loop_dist / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["verify"]["outputs"]["y"]["e_ref"] = 0.5
+    file.write_text(json.dumps(manifest))
+    verdict = validate.check(loop_dist, "fake", Model(LoopStream))
+    assert failed(verdict) == {("reference", "y")}
 
 
 def test_text(loop_dist: Path) -> None:
     text = validate.to_text(validate.check(loop_dist, "fake", Model(OneBitFlipped)))
     lines = text.splitlines()
     assert lines[0] == "edgeseq: validate: leaky on fake: 1 of 3 outputs outside tolerance"
-    assert lines[1].startswith("  y      numbers              ok    max |err| ")
-    assert lines[2].startswith("  up     numbers              FAIL  max |err| 1.0e+00 (allowed 0.0")
-    assert " at [7,0,0]: interpreter " in lines[2]
-    assert lines[2].endswith("; first diverges at step 7")
+    assert lines[3].startswith("  y   numbers              ok    max |err| ")
+    assert lines[4].startswith("  up  numbers              FAIL  max |err| 1.0e+00 (allowed 0.0")
+    assert " at [7,0,0]: interpreter " in lines[4]
+    assert lines[4].endswith("; first diverges at step 7")
 
 
 def test_require_names_what_failed(loop_dist: Path) -> None:

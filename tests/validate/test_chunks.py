@@ -17,6 +17,7 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 CHECKS = {
+    "reference",
     "numbers",
     "single steps",
     "chunks of 1",

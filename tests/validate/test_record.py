@@ -164,7 +164,7 @@ def test_a_torch_module_is_run_in_float64(tmp_path: Path, loop_model: ir.Model) 
     oracle = validate.PyTorch(module, example, ["x", "s"], ["y", "up", "s_out"])
     torched = validate.record(loop_model, tmp_path / "torch", oracle=oracle)
     interpreted = validate.record(loop_model, tmp_path / "interp")
-    assert torched["oracle"] == "pytorch float64"
+    assert (torched["oracle"], torched["reference"]) == ("pytorch float64", "pytorch float32")
     assert module.decay.dtype == torch.float32
     got = vectors.load(tmp_path / "torch" / torched["file"])
     want = vectors.load(tmp_path / "interp" / interpreted["file"])
@@ -172,9 +172,15 @@ def test_a_torch_module_is_run_in_float64(tmp_path: Path, loop_model: ir.Model) 
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_a_module_whose_tensors_are_not_the_graphs(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="takes 1 tensors, its graph has 2 inputs"):
-        validate.PyTorch(Leaky(), (torch.zeros(1),), ["x", "s"], ["y"])
+def test_a_module_that_does_not_fit_its_graph_leaves_the_graph(
+    tmp_path: Path, loop_model: ir.Model
+) -> None:
+    oracle = validate.PyTorch(Leaky(), (torch.zeros(1),), ["x", "s"], ["y", "up", "s_out"])
+    section = validate.record(loop_model, tmp_path, oracle=oracle)
+    assert section["oracle"] == "interpreter float64"
+    assert section["notes"] == [
+        "pytorch float64 failed: the module takes 1 tensors, its graph has 2 inputs"
+    ]
 
 
 def test_what_onnx_runtime_cannot_run_is_run_by_the_interpreter(tmp_path: Path) -> None:
