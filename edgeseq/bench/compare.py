@@ -39,6 +39,7 @@ class Report:
         ratio: How many times faster the compiled side is, by the other side; per round.
         difference: Largest difference of an output after the last call, relative to its largest
             value, by the other side.
+        processor_share: Processor time per wall-clock time; below 1 the machine was busy.
         versions: Packages involved.
     """
 
@@ -52,6 +53,7 @@ class Report:
     microseconds: Mapping[str, Spread]
     ratio: Mapping[str, Spread]
     difference: Mapping[str, float]
+    processor_share: float
     versions: Mapping[str, str]
 
 
@@ -88,7 +90,8 @@ def bench_model(
         if whole:
             calls = max(1, calls // (work.steps or 1))
         difference = _same(sides, 1 if whole else calls)
-        taken = harness.interleave(sides, rounds, calls, progress)
+        timings = harness.interleave(sides, rounds, calls, progress)
+    taken = timings.microseconds
     base = taken["edgeseq"]
     others = {name: values for name, values in taken.items() if name != "edgeseq"}
     return Report(
@@ -102,6 +105,7 @@ def bench_model(
         microseconds={name: Spread.of(values) for name, values in taken.items()},
         ratio={name: Spread.of(values / base) for name, values in others.items()},
         difference=difference,
+        processor_share=timings.processor_share,
         versions={p: importlib.metadata.version(p) for p in _packages(sides)},
     )
 
@@ -131,7 +135,9 @@ def _others(
         from edgeseq.bench.eager import Eager
 
         names, results = list(reference.inputs), reference.outputs
-        sides["torch"] = Eager(reference.module, names, results, work, carried, pairs, constants)
+        sides["torch"] = Eager(
+            reference.module, reference.example, names, results, work, carried, pairs, constants
+        )
     return sides
 
 

@@ -27,6 +27,20 @@ class Side(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Timings:
+    """What `interleave` found.
+
+    Args:
+        microseconds: Per call of every side, one value per round.
+        processor_share: Processor time per wall-clock time: well below 1, and other programs were
+            running too.
+    """
+
+    microseconds: Mapping[str, Array]
+    processor_share: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Spread:
     """Median with the 10th and 90th percentile over the rounds."""
 
@@ -49,12 +63,13 @@ def interleave(
     rounds: int,
     calls: int,
     progress: Callable[[int], None] = lambda _: None,
-) -> dict[str, Array]:
-    """Return microseconds per call of every side, one value per round."""
+) -> Timings:
+    """Time every side once in every round."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
         side.reset()
         side.time(min(calls, 20))  # caches, lazy initialisation
+    wall, used = time.perf_counter(), time.process_time()
     for turn in range(rounds):
         # Every other round goes backwards, so that no side always follows the same one.
         order = list(sides.items())[:: 1 if turn % 2 == 0 else -1]
@@ -62,7 +77,8 @@ def interleave(
             side.reset()
             taken[name].append(side.time(calls) / calls * 1e6)
         progress(turn + 1)
-    return {name: np.array(values) for name, values in taken.items()}
+    share = (time.process_time() - used) / (time.perf_counter() - wall)
+    return Timings({name: np.array(values) for name, values in taken.items()}, share)
 
 
 def loop(call: Callable[[int], object], calls: int) -> float:

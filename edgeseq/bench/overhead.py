@@ -24,7 +24,8 @@ def bench_overhead(dist: Path, rounds: int = 30, calls: int = 100_000) -> Spread
     side = Compiled(load(dist), Frames([{"x": x}], None))
     if side.called_from != "C":
         raise ToolchainError("a C compiler is needed to call from C", fix="install gcc, or set CC")
-    return Spread.of(harness.interleave({"edgeseq": side}, rounds, calls)["edgeseq"])
+    timings = harness.interleave({"edgeseq": side}, rounds, calls)
+    return Spread.of(timings.microseconds["edgeseq"])
 
 
 def write_adder(file: Path) -> Path:

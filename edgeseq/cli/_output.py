@@ -24,16 +24,18 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, markup=False, highlight=False, soft_wrap=True)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table on stdout; columns of numbers are aligned to the right."""
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table on stdout, nothing if it is empty; numbers are aligned to the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     body = [list(row) for row in rows]
-    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, title=title or None, title_justify="left")
+    if not body:
+        return
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for column, name in enumerate(head):
-        numeric = bool(body) and all(_is_number(row[column]) for row in body)
+        numeric = all(_is_number(row[column]) for row in body)
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         drawn.add_row(*(Text(_text(cell)) for cell in row))

@@ -14,6 +14,8 @@ from edgeseq.cli import _machine, _output
 if TYPE_CHECKING:
     from edgeseq.bench import Report
 
+BUSY = 0.95  # share of a processor below which other programs have disturbed the times
+
 
 @click.group()
 def bench() -> None:
@@ -93,3 +95,8 @@ def _show(report: Report) -> None:
         f"a call is one {report.call}, {report.rounds} rounds of {report.calls} calls\n"
         f"against {report.against}; {versions}\n{_machine.processor()}"
     )
+    if report.processor_share < BUSY:
+        click.echo(
+            f"the machine was busy: this process had a processor {report.processor_share:.0%} of "
+            "the time; ratios hold better than times"
+        )
