@@ -211,7 +211,7 @@ class _Planner:
 
 def touched(call: Call) -> tuple[View, ...]:
     """Every view a call reads, writes or uses as scratch."""
-    scratch = (call.scratch,) if isinstance(call, KernelCall) and call.scratch else ()
+    scratch = () if isinstance(call, CopyCall) else call.scratch
     return (*call.reads, *call.writes, *scratch)
 
 

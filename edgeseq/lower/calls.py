@@ -116,9 +116,10 @@ class Printer:
         if isinstance(call, CopyCall):
             return self.copy(call)
         if isinstance(call, TirCall):
-            args = [f"(void *)({self.at(v)})" for v in (*call.reads, *call.writes)]
-            extra = ["T"] * len(call.symbols)
-            return f"{self.names.tir(call.kernel)}({', '.join([*args, *extra])});"
+            views = (*call.reads, *call.writes, *call.scratch)
+            args = [f"(void *)({self.at(v)})" for v in views]
+            scalars = [f"(int64_t)({s.c()})" for s in call.scalars]
+            return f"{self.names.tir(call.kernel)}({', '.join([*args, *scalars])});"
         return self.kernel(call)
 
     def copy(self, call: CopyCall) -> str:
@@ -147,7 +148,7 @@ class Printer:
                 case Role.CONST:
                     view = next(consts)
                 case Role.SCRATCH:
-                    view = call.scratch
+                    view = call.scratch[0] if call.scratch else None
             args.append(None if view is None else self.typed(view, arg))
         sizes = tuple(choice.sizes[n] for n in choice.kernel.sizes)
         wrapper = Wrapper(choice.kernel, sizes, tuple(a is None for a in args))

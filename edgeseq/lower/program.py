@@ -17,7 +17,7 @@ import tvm
 from tvm import relax, s_tir, tirx
 
 from edgeseq.errors import InternalError
-from edgeseq.lower import select
+from edgeseq.lower import select, tir
 from edgeseq.lower.relax_import import CONCAT, Imported
 from edgeseq.lower.size import Size
 
@@ -47,12 +47,13 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class TirCall:
-    """Call of a kernel that TVM generated; the symbol's value is passed last if it needs it."""
+    """Call of a kernel that TVM generated: pointers, then scratch, then int64 scalars."""
 
     kernel: str
     reads: tuple[View, ...]
     writes: tuple[View, ...]
-    symbols: tuple[str, ...] = ()
+    scratch: tuple[View, ...] = ()
+    scalars: tuple[Size, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ class KernelCall:
     reads: tuple[View, ...]
     writes: tuple[View, ...]
     consts: tuple[View | None, ...]
-    scratch: View | None
+    scratch: tuple[View, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +178,29 @@ class _Walk:
         if offset is not None:
             return reads[0].shifted(offset)
         writes = tuple(View(Buffer(_bytes(ty), str(ty.dtype))) for ty in types)
-        symbols = tuple(str(v.name) for v in value.args[2].values) if len(value.args) > 2 else ()
-        self.calls.append(TirCall(name, reads, writes, symbols))
+        extra = list(value.args[2].values) if len(value.args) > 2 else []
+        shapes = [ty for arg in value.args[1].fields for ty in _fields(arg.ty)] + types
+        scratch, scalars = self.auxiliary(name, shapes, extra)
+        self.calls.append(TirCall(name, reads, writes, scratch, scalars))
         return _packed(writes, var)
+
+    def auxiliary(
+        self, name: str, shapes: Sequence[Any], extra: Sequence[Any]
+    ) -> tuple[tuple[View, ...], tuple[Size, ...]]:
+        """Scratch and scalar arguments of a kernel, from the shapes it is called with."""
+        found = tir.signature(self.kernels[name])
+        values = dict(zip([v.name for v in found.scalars], map(Size.from_tir, extra), strict=False))
+        for buffer, ty in zip(found.buffers, shapes, strict=True):
+            for own, given in zip(buffer.ty.shape, _dims(ty), strict=True):
+                if isinstance(own, tirx.Var):
+                    values.setdefault(own.name, Size.from_tir(given))
+        sizes = [
+            Size.product(buffer.ty.shape, lambda v: values[v.name])
+            * np.dtype(_storage(str(buffer.ty.dtype))).itemsize
+            for buffer in found.scratch
+        ]
+        scratch = tuple(View(Buffer(size, "uint8")) for size in sizes)
+        return scratch, tuple(values[v.name] for v in found.scalars)
 
     def call_opaque(self, value: Any, var: Any) -> Any:
         name = str(value.args[0].global_symbol)
@@ -192,7 +213,8 @@ class _Walk:
             return _packed(writes, var)
         choice = self.externs[name]
         scratch_size = choice.scratch()
-        scratch = View(Buffer(scratch_size, "uint8")) if scratch_size != Size.of(0) else None
+        needed = scratch_size != Size.of(0)
+        scratch = (View(Buffer(scratch_size, "uint8")),) if needed else ()
         consts = tuple(None if a is None else _constant(a) for a in choice.consts)
         self.calls.append(KernelCall(choice, reads, writes, consts, scratch))
         return _packed(writes, var)

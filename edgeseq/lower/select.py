@@ -55,15 +55,17 @@ class Choice:
         """Bytes of scratch; affine in the sizes that are not known."""
         if not any(a.role is Role.SCRATCH for a in self.kernel.args):
             return Size.of(0)
-        unknown = [n for n, s in self.sizes.items() if not s.known]
-        base = {n: s.constant for n, s in self.sizes.items()}
-        if not unknown:
-            return Size.of(self.kernel.scratch(base))
-        assert len(unknown) == 1, unknown
-        name = unknown[0]
-        one = self.kernel.scratch({**base, name: 1})
-        slope = self.kernel.scratch({**base, name: 2}) - one
-        return self.sizes[name] * slope + max(one - slope, 0)
+        if all(s.known for s in self.sizes.values()):
+            return Size.of(self._scratch_at(1))
+        # affine in T up to rounding: a line that no sampled length exceeds
+        lengths = (*range(1, 65), 1000, 4096)
+        needed = {t: self._scratch_at(t) for t in lengths}
+        slope = -(-(needed[4096] - needed[1]) // 4095)
+        start = max(needed[t] - slope * t for t in lengths)
+        return Size(0, "T") * slope + start
+
+    def _scratch_at(self, steps: int) -> int:
+        return self.kernel.scratch({n: s.at({"T": steps}) for n, s in self.sizes.items()})
 
     @property
     def live_inputs(self) -> tuple[ir.Value, ...]:

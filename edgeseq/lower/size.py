@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -25,38 +26,54 @@ class Size:
         return Size(int(value))
 
     @staticmethod
-    def product(dims: Iterable[Any]) -> Size:
-        """Product of TIR or Python integers."""
+    def product(dims: Iterable[Any], bind: Callable[[Any], Size] | None = None) -> Size:
+        """Product of TIR or Python integers; `bind` as in `from_tir`."""
         total = Size.of(1)
         for dim in dims:
-            total = total * Size.from_tir(dim)
+            total = total * Size.from_tir(dim, bind)
         return total
 
     @staticmethod
-    def from_tir(value: Any) -> Size:
-        """From an int, an IntImm or a TIR expression in the symbol."""
+    def from_tir(value: Any, bind: Callable[[Any], Size] | None = None) -> Size:
+        """From an int or a TIR expression.
+
+        Args:
+            value: The expression.
+            bind: Size of a variable; without it variables keep their names.
+        """
         if isinstance(value, int):
             return Size.of(value)
-        if type(value).__name__ == "IntImm":
+        kind = type(value).__name__
+        if kind == "IntImm":
             return Size.of(int(value))
-        return Size(0, _c_text(value))
+        if kind == "Var":
+            return bind(value) if bind else Size(0, str(value.name))
+        if kind == "Cast":
+            return Size.from_tir(value.value, bind)
+        if kind in _OPERATIONS:
+            sign, known = _OPERATIONS[kind]
+            return Size.from_tir(value.a, bind)._combine(
+                Size.from_tir(value.b, bind), sign, known
+            )
+        raise ValueError(f"a dimension of the form {value} ({kind}) is not supported")
 
     def __add__(self, other: Size | int) -> Size:
-        return self._combine(other, "+", lambda a, b: a + b)
+        return self._combine(other, "+", operator.add)
 
     def __mul__(self, other: Size | int) -> Size:
-        return self._combine(other, "*", lambda a, b: a * b)
+        return self._combine(other, "*", operator.mul)
 
-    def _combine(self, other: Size | int, sign: str, known: Any) -> Size:
+    def _combine(self, other: Size | int, sign: str, known: Callable[[int, int], int]) -> Size:
         right = other if isinstance(other, Size) else Size.of(other)
         if self.expression is None and right.expression is None:
             return Size.of(known(self.constant, right.constant))
-        identity = 0 if sign == "+" else 1
-        for a, b in ((self, right), (right, self)):
-            if a.expression is None and a.constant == identity:
-                return b
-            if a.expression is None and a.constant == 0 and sign == "*":
-                return Size.of(0)
+        identity = 0 if sign in "+-" else 1
+        if right == Size.of(identity):
+            return self
+        if sign in "+*" and self == Size.of(identity):
+            return right
+        if sign == "*" and Size.of(0) in (self, right):
+            return Size.of(0)
         return Size(0, f"({self.c()} {sign} {right.c()})")
 
     @property
@@ -93,17 +110,10 @@ def _evaluate(node: ast.expr, symbols: Mapping[str, int]) -> int:
             return a // b
 
 
-_SIGNS = {"Add": "+", "Sub": "-", "Mul": "*", "FloorDiv": "/", "Div": "/"}
-
-
-def _c_text(expr: Any) -> str:
-    kind = type(expr).__name__
-    if kind == "IntImm":
-        return str(int(expr))
-    if kind == "Var":
-        return str(expr.name)
-    if kind == "Cast":
-        return _c_text(expr.value)
-    if kind in _SIGNS:
-        return f"({_c_text(expr.a)} {_SIGNS[kind]} {_c_text(expr.b)})"
-    raise ValueError(f"a dimension of the form {expr} ({kind}) is not supported")
+_OPERATIONS: Mapping[str, tuple[str, Callable[[int, int], int]]] = {
+    "Add": ("+", operator.add),
+    "Sub": ("-", operator.sub),
+    "Mul": ("*", operator.mul),
+    "FloorDiv": ("/", operator.floordiv),
+    "Div": ("/", operator.floordiv),
+}

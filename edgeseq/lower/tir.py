@@ -7,21 +7,72 @@ A kernel becomes `void k(float *in..., float *out..., int64_t T)` with noalias p
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import s_tir, tirx
 
 from edgeseq.lower import mathlib
 
 
+# Intermediates of a kernel above this many bytes go to the arena: stacks of phones are small.
+STACK_BYTES = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """The parameters of a scheduled kernel, in the order in which C passes them.
+
+    Args:
+        buffers: Buffer parameters: inputs, then outputs.
+        scratch: Intermediates that the caller provides.
+        scalars: int64 parameters: those the function has, then the symbols of its shapes.
+    """
+
+    buffers: tuple[Any, ...]
+    scratch: tuple[Any, ...]
+    scalars: tuple[Any, ...]
+
+
+def signature(func: Any) -> Signature:
+    """Parameters of a scheduled PrimFunc."""
+    buffers = tuple(p for p in func.params if tirx.buffer.is_buffer_var(p))
+    scalars = [p for p in func.params if not tirx.buffer.is_buffer_var(p)]
+    allocated = list(func.body.block.alloc_buffers)
+    for buffer in (*buffers, *allocated):
+        for dim in buffer.ty.shape:
+            for var in _variables(dim):
+                if not any(var.same_as(known) for known in scalars):
+                    scalars.append(var)
+    scratch = tuple(b for b in allocated if not _fits_stack(b))
+    return Signature(buffers, scratch, tuple(scalars))
+
+
+def _variables(expr: Any) -> list[Any]:
+    if isinstance(expr, tirx.Var):
+        return [expr]
+    parts = (getattr(expr, name, None) for name in ("a", "b", "value"))
+    return [v for part in parts if isinstance(part, tvm.ir.Expr) for v in _variables(part)]
+
+
+def _fits_stack(buffer: Any) -> bool:
+    total = np.dtype(str(buffer.ty.dtype).replace("bool", "uint8")).itemsize
+    for dim in buffer.ty.shape:
+        if not isinstance(dim, (int, tirx.IntImm)):
+            return False
+        total *= int(dim)
+    return total <= STACK_BYTES
+
+
 def with_pointers(func: Any, name: str, target: Any) -> Any:
     """Replace buffer parameters by raw pointers and give the function its symbol.
 
     Args:
-        func: A PrimFunc whose buffers have constant or one-symbol shapes.
+        func: A scheduled PrimFunc.
         name: The C symbol.
         target: The tvm Target the function is for.
     """
@@ -32,14 +83,12 @@ def with_pointers(func: Any, name: str, target: Any) -> Any:
         if tirx.buffer.is_buffer_var(p)
     }
     func = func.specialize(compact)
-    params, declarations = [], []
-    for p in func.params:
-        if not tirx.buffer.is_buffer_var(p):
-            params.append(p)  # the symbolic dimension
-            continue
+    found = signature(func)
+    pointers, declarations = [], []
+    for p in (*found.buffers, *found.scratch):
         element = tvm.ir.PrimType(str(p.ty.dtype))
         pointer = tirx.Var(f"{p.name}_p", tvm.ir.PointerType(element, "global"))
-        params.append(pointer)
+        pointers.append(pointer)
         declarations.append(tirx.DeclBuffer(p, data=pointer))
     realize = func.body
     root = realize.block
@@ -50,12 +99,12 @@ def with_pointers(func: Any, name: str, target: Any) -> Any:
         root.name_hint,
         tirx.SeqStmt([*declarations, root.body]),
         root.init,
-        root.alloc_buffers,
+        [b for b in root.alloc_buffers if not any(b.same_as(s) for s in found.scratch)],
         root.match_buffers,
         root.annotations,
     )
     body = s_tir.SBlockRealize(realize.iter_values, realize.predicate, block)
-    out = tirx.PrimFunc(params, body, attrs=func.attrs)
+    out = tirx.PrimFunc([*pointers, *found.scalars], body, attrs=func.attrs)
     out = out.with_attr("global_symbol", name).with_attr("target", target)
     return out.with_attr("tirx.noalias", True)
 
