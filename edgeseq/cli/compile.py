@@ -15,9 +15,12 @@ from edgeseq.options import CompileOptions
 
 _FIELDS = {"target": "targets", "shape": "shapes", "dim": "dims", "const": "consts"}
 _TABLES = {"shape": flags.shape, "dim": flags.dimension, "const": flags.const, "state": flags.state}
+_EXAMPLES = """\b
+edgeseq compile model.onnx -o dist
+edgeseq compile model.onnx --target c --shape x=1,T,80 --dim T=1:2000 -o dist"""
 
 
-@click.command()
+@click.command(epilog=_EXAMPLES)
 @click.argument("model", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write.")
 @click.option(
@@ -72,13 +75,9 @@ _TABLES = {"shape": flags.shape, "dim": flags.dimension, "const": flags.const, "
 def compile(
     recipe_file: Path | None, as_json: bool, verbose: bool, quiet: bool, **given: Any
 ) -> None:
-    r"""Compile a model into a folder of libraries.
+    """Compile a model into a folder of libraries.
 
-    MODEL is model.onnx, model.pt2 or package.module:factory.
-
-    \b
-    edgeseq compile model.onnx -o dist
-    edgeseq compile model.onnx --target c --shape x=1,T,80 --dim T=1:2000 -o dist
+    MODEL is model.onnx, model.pt2, package.module:factory or file.py:factory.
     """
     model, options = gather(recipe_file, given)
     for target in options.targets:
