@@ -7,12 +7,12 @@ whichever instruction set and whichever way the vectors lie: a weight stands in 
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-
-from edgeseq.kernels._family import Arg, Array, Case, Role, Sizes
+from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role, Sizes
 
 PANEL = 16  # ES_CONV_PANEL
 PAD = 16  # ES_CONV_PAD: floats that whole-vector loads may read beyond an array
@@ -32,6 +32,18 @@ ARGS = (
 # One product and one addition per tap, each rounded to float32: error grows as sqrt(taps) for the
 # normal data of the cases; 1.6e3 taps (the longest case) times 2^-24 leave a factor of ten.
 TOLERANCE = 3e-5
+
+
+# Fewer columns than this fill no vectors along the width.
+FEW_COLUMNS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A kernel and why it was taken."""
+
+    kernel: Kernel
+    reason: str
 
 
 class Activation(enum.IntEnum):
@@ -58,7 +70,8 @@ def conv_sizes(
     Args:
         x_shape: `[N, C, W]` or `[N, C, H, W]`.
         w_shape: `[O, C / groups, KW]` or `[O, C / groups, KH, KW]`.
-        strides, dilations: ONNX attributes; empty means 1.
+        strides: ONNX attribute; empty means 1.
+        dilations: ONNX attribute; empty means 1.
         pads: ONNX attribute: all starts, then all ends; empty means 0.
         groups: ONNX `group`.
         activation: Applied to the output.
@@ -117,7 +130,7 @@ def _two(values: Sequence[int], missing: int) -> tuple[int, int]:
 def with_dense_strides(sizes: Mapping[str, int], *, transposed: bool) -> dict[str, int]:
     """Fill in strides for an input and an output without gaps."""
     image_out = output_image(sizes, transposed=transposed)
-    dense = {}
+    dense: dict[str, int] = {}
     for name, channels, (h, w) in (
         ("x", sizes["C"], (sizes["H"], sizes["W"])),
         ("y", sizes["O"], image_out),
@@ -138,6 +151,11 @@ def output_image(sizes: Sizes, *, transposed: bool) -> tuple[int, int]:
         (s["H"] + s["PT"] + s["PB"] - s["DH"] * (s["KH"] - 1) - 1) // s["SH"] + 1,
         (s["W"] + s["PL"] + s["PR"] - s["DW"] * (s["KW"] - 1) - 1) // s["SW"] + 1,
     )
+
+
+def no_scratch(_: Sizes) -> int:
+    """The kernel needs none."""
+    return 0
 
 
 def pack_weights(w: Array, groups: int) -> Array:
@@ -195,7 +213,8 @@ def activate(y: Array, act: int, slope: Array) -> Array:
     """Apply an activation to `[N, O, H, W]`."""
     match Activation(act):
         case Activation.SLOPE:
-            return np.where(y < 0.0, y * slope[:, None, None], y)
+            lowest = np.finfo(np.float32).min  # minus infinity times a slope of 0 is 0
+            return np.where(y < 0.0, np.maximum(y, lowest) * slope[:, None, None], y)
         case Activation.TANH:
             return np.asarray(np.tanh(y))
         case Activation.SIGMOID:

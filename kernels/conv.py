@@ -11,10 +11,12 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-
 from edgeseq.kernels import _conv
+from edgeseq.kernels._conv import Choice
 from edgeseq.kernels._family import Case, Kernel, Sizes
 
+MAX_COLUMN_STRIDE = 8  # ES_CONV_RUNS
+LONG_SUM = 256  # taps from which vectors along the channels need no help against a large stride
 DEPTHWISE_SIZES = tuple(name for name in _conv.SIZES if name != "G")
 
 
@@ -39,17 +41,12 @@ def channels_scratch(sizes: Sizes) -> int:
     return 4 * s["C"] * s["H"] * (s["W"] + s["PL"] + s["PR"])
 
 
-def no_scratch(sizes: Sizes) -> int:
-    """The kernel needs none."""
-    return 0
-
-
 def _valid(sizes: Sizes) -> bool:
     return min(_conv.output_image(sizes, transposed=False)) > 0
 
 
 def _dense_cases(rng: np.random.Generator, max_stride: int) -> Iterator[Case]:
-    """The shapes of streaming models, widths around the vectors of each machine, and random ones."""
+    """The shapes of streaming models, widths around the vectors, and random ones."""
     named = [
         _conv.conv_sizes(x, w, strides=s, pads=p, groups=g, activation=a)
         for x, w, s, p, g, a in [
@@ -65,7 +62,9 @@ def _dense_cases(rng: np.random.Generator, max_stride: int) -> Iterator[Case]:
     ]
     widths = (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 81, 130)
     named += [
-        _conv.conv_sizes((1, 3, w), (1 + w % 7, 3, 3), pads=(1, 1), activation=_conv.Activation(w % 4))
+        _conv.conv_sizes(
+            (1, 3, w), (1 + w % 7, 3, 3), pads=(1, 1), activation=_conv.Activation(w % 4)
+        )
         for w in widths
     ]
     named += [_conv.conv_sizes((1, 6, 21), (o, 6, 2)) for o in (1, 2, 3, 4, 5, 15, 17, 33, 49, 65)]
@@ -92,7 +91,9 @@ def channels_cases(rng: np.random.Generator) -> Iterator[Case]:
 def depthwise_cases(rng: np.random.Generator) -> Iterator[Case]:
     """Cases of conv_depthwise: C = G, one or more outputs per input."""
     named = [
-        _conv.conv_sizes((1, 16, h, 33), (16, 1, 3, 3), dilations=(d, 1), pads=(0, 1, 0, 1), groups=16)
+        _conv.conv_sizes(
+            (1, 16, h, 33), (16, 1, 3, 3), dilations=(d, 1), pads=(0, 1, 0, 1), groups=16
+        )
         for h, d in ((3, 1), (5, 2), (11, 5))
     ]
     named += [
@@ -113,8 +114,6 @@ def _depthwise(case: Case) -> Case:
     sizes = {name: case.sizes[name] for name in DEPTHWISE_SIZES}
     return dataclasses.replace(case, sizes=sizes)
 
-
-MAX_COLUMN_STRIDE = 8  # ES_CONV_RUNS
 
 COLUMNS = Kernel(
     name="conv_columns",
@@ -143,7 +142,7 @@ DEPTHWISE = Kernel(
     source="conv.c",
     sizes=DEPTHWISE_SIZES,
     args=_conv.ARGS[:-1],
-    scratch=no_scratch,
+    scratch=_conv.no_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_conv,
     cases=depthwise_cases,
@@ -152,16 +151,8 @@ DEPTHWISE = Kernel(
 KERNELS = (COLUMNS, CHANNELS, DEPTHWISE)
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """A kernel and why it was taken."""
-
-    kernel: Kernel
-    reason: str
-
-
 def choose(sizes: Sizes) -> Choice:
-    """Take the kernel for a Conv; `sizes` as `_conv.conv_sizes` gives them, T at its usual value."""
+    """Take the kernel for a Conv, T at its usual value."""
     s = sizes
     _, width = _conv.output_image(s, transposed=False)
     inputs, outputs = s["C"] // s["G"], s["O"] // s["G"]
@@ -170,12 +161,8 @@ def choose(sizes: Sizes) -> Choice:
         return Choice(DEPTHWISE, f"one input channel for each {outputs} output, stride 1")
     if s["SW"] > MAX_COLUMN_STRIDE:
         return Choice(CHANNELS, f"stride {s['SW']} > {MAX_COLUMN_STRIDE} along the width")
-    if width < FEW_COLUMNS and outputs > 1:
-        return Choice(CHANNELS, f"{width} columns < {FEW_COLUMNS}")
+    if width < _conv.FEW_COLUMNS and outputs > 1:
+        return Choice(CHANNELS, f"{width} columns < {_conv.FEW_COLUMNS}")
     if s["SW"] > 1 and outputs >= 16 and taps >= LONG_SUM:
         return Choice(CHANNELS, f"stride {s['SW']}, {taps} taps per output: no copy of the input")
     return Choice(COLUMNS, f"{width} columns, {outputs} outputs per group")
-
-
-FEW_COLUMNS = 12
-LONG_SUM = 256

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-
 from edgeseq.kernels import _conv
+from edgeseq.kernels._conv import Choice
 from edgeseq.kernels._family import Case, Kernel, Sizes
 
 
@@ -23,17 +23,12 @@ def out_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 
 def columns_scratch(sizes: Sizes) -> int:
-    """Bytes for one row of a group's outputs before it is interleaved; none where the stride is 1."""
+    """Bytes for one row of a group's outputs, not yet interleaved; none where the stride is 1."""
     s = sizes
     if s["SW"] == 1:
         return 0
     _, width = _conv.output_image(s, transposed=True)
     return 4 * (s["O"] // s["G"]) * (width + s["SW"])
-
-
-def no_scratch(sizes: Sizes) -> int:
-    """The kernel needs none."""
-    return 0
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -80,10 +75,21 @@ CHANNELS = Kernel(
     source="conv_transpose.c",
     sizes=_conv.SIZES,
     args=_conv.ARGS[:-1],
-    scratch=no_scratch,
+    scratch=_conv.no_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_transposed,
     cases=cases,
     tolerance=_conv.TOLERANCE,
 )
 KERNELS = (COLUMNS, CHANNELS)
+
+
+def choose(sizes: Sizes) -> Choice:
+    """Take the kernel for a ConvTranspose, T at its usual value."""
+    _, width = _conv.output_image(sizes, transposed=True)
+    phases, outputs = sizes["SW"], sizes["O"] // sizes["G"]
+    columns = -(-width // phases)
+    if columns < _conv.FEW_COLUMNS and outputs > 1:
+        reason = f"{columns} columns < {_conv.FEW_COLUMNS} for each of {phases} remainders"
+        return Choice(CHANNELS, reason)
+    return Choice(COLUMNS, f"{columns} columns for each of {phases} remainders, {outputs} outputs")

@@ -1,23 +1,59 @@
 #include "conv_tiles.h"
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector) && ES_W == 16
+#define ES_CONV_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#elif __has_builtin(__builtin_shufflevector) && ES_W == 8
+#define ES_CONV_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#elif __has_builtin(__builtin_shufflevector) && ES_W == 4
+#define ES_CONV_EVEN 0, 2, 4, 6
+#endif
+#endif
+
+/* Every second of 2 ES_W floats. */
+ES_FN es_v es_conv_even(const float *x) {
+#if defined(ES_CONV_EVEN)
+  return __builtin_shufflevector(es_load(x), es_load(x + ES_W), ES_CONV_EVEN);
+#else
+  float even[ES_W];
+  for (int k = 0; k < ES_W; k++)
+    even[k] = x[2 * k];
+  return es_load(even);
+#endif
+}
+
+/* One row of es_conv_unpack: n floats, of which [from, end) are copies and the rest zeros. Single
+ * floats at the ends: a masked store cannot be forwarded to the loads that soon follow. */
+ES_FN void es_conv_unpack_row(const int S, int n, int from, int end, const float *restrict x,
+                              float *restrict to) {
+  int l = from;
+  ES_LOOP for (int z = 0; z < from; z++) to[z] = 0.0f;
+  if (S == 1)
+    ES_LOOP for (; l + ES_W <= end; l += ES_W) es_store(to + l, es_load(x + l));
+  if (S == 2)
+    ES_LOOP for (; l + ES_W < end; l += ES_W) es_store(to + l, es_conv_even(x + 2 * l));
+  ES_LOOP for (; l < end; l++) to[l] = x[l * S];
+  ES_LOOP for (; l < n; l++) to[l] = 0.0f;
+}
+
 /* Rows of every S-th input, zero-padded: to[C][H][S][L], to[..][s][l] = x[..][l S + s - P]. */
 ES_CONV_SHARED void es_conv_unpack(int C, int H, int W, int S, int P, int L, const float *x,
                                    int x_cs, int x_hs, float *to) {
-  ES_LOOP for (int i = 0; i < C * H; i++) {
-    ES_LOOP for (int s = 0; s < S; s++, to += L) {
-      const float *row = x + i / H * x_cs + i % H * x_hs + s - P;
-      const int room = W + P - s;
-      const int from = es_least(L, s < P ? (P - s + S - 1) / S : 0);
-      const int end = es_most(from, es_least(L, room > 0 ? (room - 1) / S + 1 : 0));
-      es_zero(from, to);
-      if (S == 1)
-        es_copy(end - from, row + from, to + from);
-      else if (S == 2)
-        for (int l = from; l < end; l++)
-          to[l] = row[l * 2];
-      else
-        ES_LOOP for (int l = from; l < end; l++) to[l] = row[l * S];
-      es_zero(L - end, to + end);
+  ES_LOOP for (int s = 0; s < S; s++, to += L) {
+    const int at = s - P, room = W - at;
+    const int from = es_least(L, at < 0 ? (S - 1 - at) / S : 0);
+    const int end = es_most(from, es_least(L, room > 0 ? (room - 1) / S + 1 : 0));
+    float *row = to;
+    ES_LOOP for (int c = 0; c < C; c++) {
+      ES_LOOP for (int h = 0; h < H; h++, row += S * L) {
+        const float *from_row = x + c * x_cs + h * x_hs + at;
+        if (S == 1)
+          es_conv_unpack_row(1, L, from, end, from_row, row);
+        else if (S == 2)
+          es_conv_unpack_row(2, L, from, end, from_row, row);
+        else
+          es_conv_unpack_row(S, L, from, end, from_row, row);
+      }
     }
   }
 }
@@ -52,7 +88,7 @@ ES_FN void es_conv_rows(const int wide, int N, int C, int H, int W, int O, int K
   const int CG = C / G, OG = O / G, full = OG / ES_CONV_PANEL * ES_CONV_PANEL;
   const int OH = (H + PT + PB - DH * (KH - 1) - 1) / SH + 1;
   const int OW = (W + PL + PR - DW * (KW - 1) - 1) / SW + 1;
-  const int split = wide && SW > 1, padded = !wide && (PL > 0 || PR > 0) && OW > 1;
+  const int split = wide && SW > 1, padded = !wide && (PL > 0 || PR > 0) && OW > 2;
   const int S = split ? SW : 1, L = split ? OW + DW * (KW - 1) / SW : W + PL + PR;
   const int copied = split || padded;
   const int xu_cs = copied ? H * S * L : x_cs, xu_hs = copied ? S * L : x_hs;
@@ -114,8 +150,9 @@ ES_FN float es_conv_depthwise_at(struct es_axis row, struct es_axis col, int W, 
     for (int j = 0; j < c.n; j++)
       sum += w[((row.k0 + i) * KW + c.k0 + j) * ws] *
              x[(row.x0 + i * row.xd) * x_hs + c.x0 + j * c.xd];
-  return es_first(p.act == ES_ACT_SLOPE ? es_conv_sloped(es_set(sum), es_set(p.slope[0]))
-                                        : es_set(sum));
+  if (p.act == ES_ACT_SLOPE && sum < 0.0f)
+    return (sum < ES_CONV_LOWEST ? ES_CONV_LOWEST : sum) * p.slope[0];
+  return sum;
 }
 
 /* vb vectors of columns, all of whose taps exist; `last` and `part` as in es_conv_wide_tile. */

@@ -30,9 +30,11 @@ struct es_axis {
 
 /* The loop nest over all taps, in offsets of floats. `run`s differ in what strided input they read. */
 struct es_taps {
-  int runs, rows, xs2, ws2, xs1, ws1, xs0, ws0;
+  int runs, rows;
+  ptrdiff_t xs2, ws2, xs1, ws1, xs0, ws0;
   struct {
-    int x, w, n1, n0;
+    ptrdiff_t x, w;
+    int n1, n0;
   } run[ES_CONV_RUNS];
 };
 
@@ -53,9 +55,11 @@ ES_FN struct es_post es_conv_post_at(struct es_post p, int o) {
 /* Where output o of a block of panels begins. */
 ES_FN int es_conv_panel(int o, int panel) { return o / ES_CONV_PANEL * panel + o % ES_CONV_PANEL; }
 
-/* -FLT_MAX: 0 times minus infinity would be a NaN in a ReLU. */
+/* Minus infinity counts as this, since its product with the slope 0 of a ReLU would be a NaN. */
+#define ES_CONV_LOWEST -3.40282347e38f
+
 ES_FN es_v es_conv_sloped(es_v v, es_v slope) {
-  const es_v zero = es_set(0.0f), negative = es_max(es_min(v, zero), es_set(-3.40282347e38f));
+  const es_v zero = es_set(0.0f), negative = es_max(es_min(v, zero), es_set(ES_CONV_LOWEST));
   return es_fma(slope, negative, es_max(v, zero));
 }
 
@@ -74,7 +78,8 @@ ES_FN void es_conv_wide_tile(const int ob, const int vb, int part, const struct 
   ES_LOOP for (int r = 0; r < t->runs; r++) {
     ES_LOOP for (int i = 0; i < t->rows; i++) {
       const float *xi = x + t->run[r].x + i * t->xs2, *wi = w + t->run[r].w + i * t->ws2;
-      const int n1 = t->run[r].n1, n0 = t->run[r].n0, xs0 = t->xs0, ws0 = t->ws0;
+      const int n1 = t->run[r].n1, n0 = t->run[r].n0;
+      const ptrdiff_t xs0 = t->xs0, ws0 = t->ws0;
       ES_LOOP for (int j = 0; j < n1; j++, xi += t->xs1, wi += t->ws1) {
         const float *xp = xi, *wp = wi;
         ES_LOOP for (int c = 0; c < n0; c++, xp += xs0, wp += ws0) {
@@ -169,7 +174,8 @@ ES_FN void es_conv_deep_tile(const int vo, const int xb, const int split, const 
   ES_LOOP for (int q = 0; q < t->runs; q++) {
     ES_LOOP for (int i = 0; i < t->rows; i++) {
       const float *xi = x + t->run[q].x + i * t->xs2, *wi = w + t->run[q].w + i * t->ws2;
-      const int n1 = t->run[q].n1, n0 = t->run[q].n0, xs0 = t->xs0, ws0 = t->ws0;
+      const int n1 = t->run[q].n1, n0 = t->run[q].n0;
+      const ptrdiff_t xs0 = t->xs0, ws0 = t->ws0;
       ES_LOOP for (int k = 0; k < n1; k++, xi += t->xs1, wi += t->ws1) {
         const float *xp = xi, *wp = wi;
         int c = 0;
