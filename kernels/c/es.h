@@ -1,0 +1,77 @@
+/*
+ * What every kernel stands on: no libc, no allocation, no globals.
+ *
+ * Define one of ES_ISA_AVX512, ES_ISA_AVX2, ES_ISA_SSE2, ES_ISA_NEON, ES_ISA_WASM before including
+ * a kernel, and compile for that instruction set; none of them means plain C. One translation unit
+ * has one instruction set.
+ */
+#ifndef ES_H
+#define ES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Kernels are inlined into wrappers that know their sizes, so that the sizes fold away. */
+#if defined(__GNUC__)
+#define ES_FN static inline __attribute__((always_inline, unused))
+#else
+#define ES_FN static inline
+#endif
+
+/* ES_UNROLL: a loop over the registers of a tile. ES_LOOP: keep this loop as small as it is. */
+#if defined(__clang__)
+#define ES_UNROLL _Pragma("clang loop unroll(full)")
+#define ES_LOOP _Pragma("clang loop unroll(disable) vectorize(disable)")
+#elif defined(__GNUC__)
+#define ES_UNROLL _Pragma("GCC unroll 32")
+#define ES_LOOP _Pragma("GCC unroll 1")
+#else
+#define ES_UNROLL
+#define ES_LOOP
+#endif
+
+#if defined(ES_ISA_AVX512)
+#include "simd/avx512.h"
+#elif defined(ES_ISA_AVX2)
+#include "simd/avx2.h"
+#elif defined(ES_ISA_SSE2)
+#include "simd/sse2.h"
+#elif defined(ES_ISA_NEON)
+#include "simd/neon.h"
+#elif defined(ES_ISA_WASM)
+#include "simd/wasm.h"
+#else
+#include "simd/scalar.h"
+#endif
+
+/* The accumulators a tile may have, so that they, the weights and the inputs stay in registers. */
+#define ES_ACCS (ES_REGS == 32 ? 24 : 12)
+
+ES_FN int es_least(int a, int b) { return a < b ? a : b; }
+ES_FN int es_round_up(int n, int to) { return (n + to - 1) / to * to; }
+
+/* Store the first n lanes, where n may exceed a vector. */
+ES_FN void es_store_upto(float *p, es_v v, int n) {
+  if (n >= ES_W)
+    es_store(p, v);
+  else
+    es_store_n(p, v, n);
+}
+
+ES_FN void es_copy(int n, const float *from, float *to) {
+  int i = 0;
+  ES_LOOP for (; i + ES_W <= n; i += ES_W)
+    es_store(to + i, es_load(from + i));
+  if (i < n)
+    es_store_n(to + i, es_load_n(from + i, n - i), n - i);
+}
+
+ES_FN void es_zero(int n, float *to) {
+  int i = 0;
+  ES_LOOP for (; i + ES_W <= n; i += ES_W)
+    es_store(to + i, es_set(0.0f));
+  if (i < n)
+    es_store_n(to + i, es_set(0.0f), n - i);
+}
+
+#endif

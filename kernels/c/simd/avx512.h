@@ -1,0 +1,34 @@
+/* AVX-512F: 16 lanes, 32 registers. The interface is described in scalar.h. */
+#if !defined(__AVX512F__)
+#error "compile with AVX-512F enabled (x86-64-v4)"
+#endif
+#include <immintrin.h>
+
+#define ES_W 16
+#define ES_REGS 32
+typedef __m512 es_v;
+
+#define ES_LANES(n) ((__mmask16)((1u << (n)) - 1u))
+
+ES_FN es_v es_load(const float *p) { return _mm512_loadu_ps(p); }
+ES_FN void es_store(float *p, es_v v) { _mm512_storeu_ps(p, v); }
+ES_FN es_v es_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(ES_LANES(n), p); }
+ES_FN void es_store_n(float *p, es_v v, int n) { _mm512_mask_storeu_ps(p, ES_LANES(n), v); }
+ES_FN es_v es_set(float a) { return _mm512_set1_ps(a); }
+ES_FN float es_first(es_v v) { return _mm_cvtss_f32(_mm512_castps512_ps128(v)); }
+ES_FN float es_sum(es_v v) { return _mm512_reduce_add_ps(v); }
+
+ES_FN es_v es_add(es_v a, es_v b) { return _mm512_add_ps(a, b); }
+ES_FN es_v es_sub(es_v a, es_v b) { return _mm512_sub_ps(a, b); }
+ES_FN es_v es_mul(es_v a, es_v b) { return _mm512_mul_ps(a, b); }
+ES_FN es_v es_div(es_v a, es_v b) { return _mm512_div_ps(a, b); }
+ES_FN es_v es_fma(es_v a, es_v b, es_v c) { return _mm512_fmadd_ps(a, b, c); }
+ES_FN es_v es_min(es_v a, es_v b) { return _mm512_min_ps(b, a); }
+ES_FN es_v es_max(es_v a, es_v b) { return _mm512_max_ps(b, a); }
+ES_FN es_v es_where_gt(es_v a, es_v b, es_v yes, es_v no) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
+}
+ES_FN es_v es_pow2_of_bits(es_v t) {
+  __m512i n = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(0x3f800000)));
+}

@@ -1,0 +1,55 @@
+/* SSE2, which every x86-64 has: 4 lanes, 16 registers. The interface is described in scalar.h. */
+#if !defined(__SSE2__)
+#error "compile with SSE2 enabled"
+#endif
+#include <emmintrin.h>
+
+#define ES_W 4
+#define ES_REGS 16
+typedef __m128 es_v;
+
+ES_FN es_v es_load(const float *p) { return _mm_loadu_ps(p); }
+ES_FN void es_store(float *p, es_v v) { _mm_storeu_ps(p, v); }
+ES_FN es_v es_load_n(const float *p, int n) {
+  if (n >= 4)
+    return _mm_loadu_ps(p);
+  __m128 low = n & 2 ? _mm_loadl_pi(_mm_setzero_ps(), (const __m64 *)p) : _mm_setzero_ps();
+  if (!(n & 1))
+    return low;
+  return n & 2 ? _mm_movelh_ps(low, _mm_load_ss(p + 2)) : _mm_load_ss(p);
+}
+ES_FN void es_store_n(float *p, es_v v, int n) {
+  if (n >= 4) {
+    _mm_storeu_ps(p, v);
+    return;
+  }
+  if (n & 2) {
+    _mm_storel_pi((__m64 *)p, v);
+    v = _mm_movehl_ps(v, v);
+    p += 2;
+  }
+  if (n & 1)
+    _mm_store_ss(p, v);
+}
+ES_FN es_v es_set(float a) { return _mm_set1_ps(a); }
+ES_FN float es_first(es_v v) { return _mm_cvtss_f32(v); }
+ES_FN float es_sum(es_v v) {
+  v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+  return _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps(v, v, 1)));
+}
+
+ES_FN es_v es_add(es_v a, es_v b) { return _mm_add_ps(a, b); }
+ES_FN es_v es_sub(es_v a, es_v b) { return _mm_sub_ps(a, b); }
+ES_FN es_v es_mul(es_v a, es_v b) { return _mm_mul_ps(a, b); }
+ES_FN es_v es_div(es_v a, es_v b) { return _mm_div_ps(a, b); }
+ES_FN es_v es_fma(es_v a, es_v b, es_v c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+ES_FN es_v es_min(es_v a, es_v b) { return _mm_min_ps(b, a); }
+ES_FN es_v es_max(es_v a, es_v b) { return _mm_max_ps(b, a); }
+ES_FN es_v es_where_gt(es_v a, es_v b, es_v yes, es_v no) {
+  __m128 m = _mm_cmpgt_ps(a, b);
+  return _mm_or_ps(_mm_and_ps(m, yes), _mm_andnot_ps(m, no));
+}
+ES_FN es_v es_pow2_of_bits(es_v t) {
+  __m128i n = _mm_slli_epi32(_mm_castps_si128(t), 23);
+  return _mm_castsi128_ps(_mm_add_epi32(n, _mm_set1_epi32(0x3f800000)));
+}
