@@ -15,7 +15,10 @@ KINDS = {"targets": "target", "passes": "pass"}
 
 
 def table(kind: str) -> str:
-    rows = [f"| `{name}` | {line} |" for name, line in _catalogue.entries(kind)]
+    rows = [
+        f"| `{name}` | {line} |".replace(" | ", " \\| ").replace(" \\| ", " | ", 1)
+        for name, line in _catalogue.entries(kind)
+    ]
     return "\n".join([f"<!-- {kind} -->", f"| {KINDS[kind]} | |", "|---|---|", *rows, ""])
 
 
@@ -41,7 +44,7 @@ def test_exit_codes_of_the_document() -> None:
     from edgeseq import errors
 
     text = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \|.*`(\w+Error)`(?:, `OSError`)? \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|.*\| `(\w+Error)`(?:, `OSError`)? \|$", text, re.MULTILINE)
     kinds = {
         name: kind.exit_code
         for name, kind in vars(errors).items()

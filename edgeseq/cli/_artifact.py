@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from edgeseq.cli import _output
-from edgeseq.runtime import read_manifest
 
 
 def show(dist: Path, *, why: bool, as_json: bool) -> None:
@@ -19,6 +18,8 @@ def show(dist: Path, *, why: bool, as_json: bool) -> None:
     Raises:
         UsageError: there is none, or it is damaged.
     """
+    from edgeseq.runtime import read_manifest
+
     read_manifest(dist)
     raw = json.loads((dist / "manifest.json").read_text(encoding="utf-8"))
     if as_json:

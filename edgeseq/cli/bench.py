@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseq.cli import _machine, _output
+from edgeseq.cli import _output
 
 if TYPE_CHECKING:
     from edgeseq.bench import Report
@@ -44,12 +44,13 @@ def model(
     the artifact. The compiled library is called from C, ONNX Runtime through IOBinding.
     """
     from edgeseq import bench as harness
+    from edgeseq.cli import _machine
 
     report = harness.bench_model(dist, against, target=target, rounds=rounds, calls=steps)
     if as_json:
         _output.print_json({**dataclasses.asdict(report), "machine": dict(_machine.machine())})
     else:
-        _show(report)
+        _show(report, _machine.processor())
 
 
 @bench.command()
@@ -72,7 +73,7 @@ def overhead(rounds: int, as_json: bool) -> None:
         click.echo(f"one call from C: {spread} us, median (p10 - p90) of {rounds} rounds")
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, processor: str) -> None:
     rows: list[tuple[Any, ...]] = []
     for side, spread in report.microseconds.items():
         ratio = report.ratio.get(side)
@@ -93,7 +94,7 @@ def _show(report: Report) -> None:
     click.echo(
         f"{report.model} on {report.target}, called from {report.called_from}; "
         f"a call is one {report.call}, {report.rounds} rounds of {report.calls} calls\n"
-        f"against {report.against}; {versions}\n{_machine.processor()}"
+        f"against {report.against}; {versions}\n{processor}"
     )
     if report.processor_share < BUSY:
         click.echo(

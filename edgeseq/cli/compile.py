@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgeseq import flags, recipe, registry
+from edgeseq import flags, registry
 from edgeseq.cli import _progress, _result
 from edgeseq.errors import UsageError
 from edgeseq.options import CompileOptions
@@ -95,6 +95,8 @@ def gather(recipe_file: Path | None, given: dict[str, Any]) -> tuple[str, Compil
     Raises:
         UsageError: no model, no output folder, or something that cannot be read.
     """
+    from edgeseq import recipe
+
     merged = recipe.read(recipe_file) if recipe_file else {}
     for flag, value in given.items():
         if flag in _TABLES:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from edgeseq.cli import _machine, _output
+from edgeseq.cli import _output
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
     """Show Python, processor, tools, package versions and the cache."""
+    from edgeseq.cli import _machine
+
     if as_json:
         _output.print_json(
             {

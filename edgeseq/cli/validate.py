@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from edgeseq.errors import NumericsError
-from edgeseq.runtime import read_manifest
 
 
 @click.command()
@@ -31,7 +30,9 @@ def validate(
 
     Exit code 4 when a number is outside its tolerance.
     """
-    manifest = read_manifest(dist)
+    from edgeseq.runtime import read_manifest
+
+    manifest = read_manifest(dist)  # before the heavy imports: this is where mistakes show
     from edgeseq import validate as checks
 
     oracle = checks.against(dist, against) if against else None
