@@ -21,6 +21,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Sizes = Mapping[str, int]
 
+UNTOUCHED = -12345.0  # references put it where a kernel must leave an output's memory alone
+
 
 class Role(enum.Enum):
     """What a pointer parameter is for."""
@@ -39,11 +41,15 @@ class Arg:
         name: The C parameter.
         role: What it is for.
         dtype: numpy name of the element type.
+        optional: The pointer may be 0: no such input, or an output nobody wants.
+        may_be: On an OUT: the IN argument that may lie at the same address (a state in place).
     """
 
     name: str
     role: Role
     dtype: str = "float32"
+    optional: bool = False
+    may_be: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Case:
     sizes: dict[str, int]
     arrays: dict[str, Array]  # IN and CONST arguments as the C function takes them
     raw: dict[str, Array]  # whatever `reference` needs (unpacked weights and so on)
+    absent: frozenset[str] = frozenset()  # optional OUT arguments passed as 0; an IN by its absence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +71,8 @@ class Kernel:
         source: File under `kernels/c/`.
         sizes: Names of the leading `int` parameters, in order. `T` may be unknown at compile time.
         args: The pointer parameters, in order.
-        scratch: Bytes of SCRATCH for given sizes; affine in `T`.
+        scratch: Bytes of SCRATCH for given sizes; never falls as `T` grows, so that the value at
+            the largest `T` serves all.
         out_shapes: Shapes of the OUT arguments for given sizes.
         reference: float64 reference: case -> {out name: array}.
         cases: Yields test cases: sizes below, at and above each tile, and odd ones.
