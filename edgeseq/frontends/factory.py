@@ -78,7 +78,7 @@ def _import(place: str) -> ModuleType:
         if place != missing and not place.startswith(f"{missing}."):
             raise _failed(f"importing '{place}' raised {_short(error)}", error) from error
         raise UsageError(
-            f"no module '{missing}' (for '{place}')",
+            f"no module '{missing}'" + (f" (for '{place}')" if place != missing else ""),
             why="looked in the current folder and in the installed packages",
             fix=_near(missing),
         ) from None
@@ -108,7 +108,9 @@ def _find(module: ModuleType, name: str, spec: str) -> Callable[[], Any]:
             )
         found = getattr(found, part)
     if not callable(found):
-        raise UsageError(f"'{spec}' is a {type(found).__name__}, not a function", fix=_RETURNS)
+        raise UsageError(
+            f"'{spec}' is not a function but of type {type(found).__name__}", fix=_RETURNS
+        )
     try:
         inspect.signature(found).bind()
     except TypeError as error:
@@ -126,15 +128,15 @@ def _check(made: Any, spec: str) -> Made:
     if isinstance(made, torch.nn.Module):
         raise UsageError(f"'{spec}' returns a module alone, without example inputs", fix=_RETURNS)
     if not isinstance(made, tuple) or len(made) not in (2, 3):
-        raise UsageError(f"'{spec}' returns a {type(made).__name__}", fix=_RETURNS)
+        raise UsageError(f"'{spec}' returns something of type {type(made).__name__}", fix=_RETURNS)
     if not isinstance(made[0], torch.nn.Module):
         raise UsageError(
-            f"'{spec}' returns a {type(made[0]).__name__} where the module should be",
+            f"'{spec}' returns type {type(made[0]).__name__} where the module should be",
             fix=_RETURNS,
         )
     if not isinstance(made[1], torch.Tensor | tuple | list | Mapping):
         raise UsageError(
-            f"'{spec}' returns a {type(made[1]).__name__} where the example inputs should be",
+            f"'{spec}' returns type {type(made[1]).__name__} where the example inputs should be",
             fix="give a tuple of tensors, or a dict of them by argument name",
         )
     return Made(*made)

@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from edgeseq.frontends import torch_dynamic
 from edgeseq.frontends.onnx_opset import upgrade
+from edgeseq.frontends.torch_buffers import expose_buffers
 from edgeseq.frontends.torch_capture import capture
 from edgeseq.frontends.torch_names import name_outputs, name_sources, output_names, own_tensors
 from edgeseq.frontends.torch_recurrent import expand_recurrent
@@ -54,18 +55,24 @@ def import_torch(
 def _import_program(
     program: ExportedProgram, named: Sequence[torch_dynamic.Named], outputs: list[str]
 ) -> ir.Model:
-    model = translate(program)
+    model, functional = translate(program)
     symbols = torch_dynamic.symbols(program, named)
     torch_dynamic.rename_symbols(model, symbols)
     own_tensors(model)
     name_sources(model)
-    name_outputs(model, outputs)
+    buffers = expose_buffers(model, functional)
+    name_outputs(model, [*outputs, *(str(buffer.name) for buffer in buffers)])
+    for buffer, output in zip(buffers, model.graph.outputs[len(outputs) :], strict=True):
+        facts.put(buffer, facts.State(str(output.name)))
     names = sorted({one.name for one in symbols.values()})
-    if (time := time_symbol(model, names)) is not None:
-        mark_time(model, time)
-        for span in torch_dynamic.ranges(program, symbols):
-            if span.symbol == time:
-                facts.put(model, span)
+    time = time_symbol(model, names)
+    spans = [one for one in torch_dynamic.ranges(program, symbols) if one.symbol == time]
+    for span in spans:
+        mark_time(model, span.symbol)
+        if len(names) == 1:  # shapes with more symbols than time cannot be sampled yet
+            facts.put(model, span)
     upgrade(model)
     expand_recurrent(model)
+    for span in spans:
+        facts.put(model, span)
     return model

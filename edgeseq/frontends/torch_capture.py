@@ -10,7 +10,6 @@ import torch
 import torch.fx.experimental._config
 from torch.export import ExportedProgram
 
-from edgeseq.errors import UnsupportedModelError
 from edgeseq.frontends.torch_dynamic import Plan
 from edgeseq.frontends.torch_errors import Fixations, explain_capture
 from edgeseq.frontends.torch_ops import KeepRecurrent
@@ -26,17 +25,16 @@ def capture(module: torch.nn.Module, plan: Plan) -> ExportedProgram:
         UnsupportedModelError: it cannot be traced; the message names the line of Python.
     """
     fixations = Fixations()
-    # Without it torch assumes that no dynamic length is 1, and so gives wrong lower bounds.
-    any_length = _config.patch(backed_size_oblivious=True)
+    # Without it torch assumes that no dynamic length is 1, and so gives wrong lower bounds; with
+    # it, torch takes static dimensions for dynamic ones when there are no others.
+    any_length = _config.patch(backed_size_oblivious=plan.shapes is not None)
     with _eval_mode(module), quiet(), torch.no_grad(), fixations, any_length, KeepRecurrent():
         try:
-            program = torch.export.export(
+            return torch.export.export(
                 module, plan.args, plan.kwargs, dynamic_shapes=plan.shapes, strict=False
             )
         except Exception as error:
             raise explain_capture(error, fixations, plan) from error
-    _refuse_mutation(program)
-    return program
 
 
 @contextlib.contextmanager
@@ -48,24 +46,3 @@ def _eval_mode(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-def _refuse_mutation(program: ExportedProgram) -> None:
-    """A buffer that forward overwrites is a state; ONNX has no hidden ones."""
-    buffers = sorted(program.graph_signature.buffers_to_mutate.values())
-    inputs = sorted(program.graph_signature.user_inputs_to_mutate.values())
-    if buffers:
-        raise UnsupportedModelError(
-            "forward overwrites buffers of the module",
-            at=[f"buffer '{name}'" for name in buffers],
-            why="a compiled model keeps state only where it can be seen, reset and saved",
-            fix="take the state as an argument and return its new value: "
-            "`def forward(self, x, state): ...; return y, state`",
-        )
-    if inputs:
-        raise UnsupportedModelError(
-            "forward overwrites its arguments",
-            at=[f"argument '{name}'" for name in inputs],
-            why="inputs of a compiled model are read-only",
-            fix="compute a new tensor, e.g. `x = x + 1` for `x += 1`",
-        )

@@ -13,6 +13,7 @@ from types import TracebackType
 
 import torch
 from torch.export import ExportedProgram
+from torch.onnx._internal.exporter import _fx_passes, _registration
 
 import edgeseq
 from edgeseq.errors import EdgeseqError, UnsupportedModelError
@@ -114,12 +115,14 @@ def _dimension(plan: Plan, where: str, axis: int) -> str:
     return f"{prefix}axis {axis} of input '{where}')"
 
 
-def explain_translation(error: BaseException, program: ExportedProgram) -> EdgeseqError:
+def explain_translation(
+    error: BaseException, program: ExportedProgram, registry: _registration.ONNXRegistry
+) -> EdgeseqError:
     """Return the error to raise when the ONNX exporter has no translation; lists every operator."""
     ours = next((one for one in _chain(error) if isinstance(one, EdgeseqError)), None)
     if ours is not None:
         return ours
-    missing = dict(_untranslatable(program))
+    missing = dict(_untranslatable(program, registry))
     if missing:
         return UnsupportedModelError(
             f"no ONNX form is known for {', '.join(sorted(missing))}",
@@ -135,10 +138,9 @@ def explain_translation(error: BaseException, program: ExportedProgram) -> Edges
     )
 
 
-def _untranslatable(program: ExportedProgram) -> Iterator[tuple[str, str]]:
-    from torch.onnx._internal.exporter import _fx_passes, _registration
-
-    registry = _registration.ONNXRegistry.from_torchlib()
+def _untranslatable(
+    program: ExportedProgram, registry: _registration.ONNXRegistry
+) -> Iterator[tuple[str, str]]:
     try:
         program = _fx_passes.decompose_with_registry(program, registry)
     except Exception:

@@ -77,7 +77,7 @@ def call(
     node.metadata_props.update(before.metadata_props)
     x, h0, c0 = inputs[0], inputs[5], inputs[6]
     for output, like in zip(node.outputs, (x, h0, c0), strict=True):
-        output.name, output.dtype = edit.name(f"{node.name}.out"), like.dtype
+        output.name, output.type = edit.name(f"{node.name}.out"), like.type
         output.shape = None if like.shape is None else ir.Shape(like.shape)
     if x.shape is not None and h0.shape is not None:
         node.outputs[0].shape = ir.Shape([*x.shape[:2], h0.shape[-1]])

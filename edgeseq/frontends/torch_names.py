@@ -55,14 +55,17 @@ def _values(model: ir.Model) -> Iterator[ir.Value]:
 
 
 def name_outputs(model: ir.Model, wishes: list[str]) -> None:
-    """Name the graph outputs; a name that is taken gets `_out`, which marks a state's new value."""
-    outputs = list(model.graph.outputs)
+    """Name the graph outputs; the name of an input gets `_out`, as a state's new value has it."""
     _separate(model)
-    taken = {str(value.name) for value in _values(model)} - {str(v.name) for v in outputs}
+    inputs = {str(value.name) for value in model.graph.inputs}
+    taken = {str(value.name) for value in _values(model)}
+    taken -= {str(value.name) for value in model.graph.outputs}
     for value, wish in zip(model.graph.outputs, wishes, strict=True):
-        name = wish if wish not in taken else f"{wish}_out"
+        name = wish = f"{wish}_out" if wish in inputs else wish
+        count = 1
         while name in taken:
-            name += "_"
+            count += 1
+            name = f"{wish}_{count}"
         taken.add(name)
         value.name = name
 
@@ -74,7 +77,7 @@ def _separate(model: ir.Model) -> None:
         if value in seen or value.producer() is None:
             node = ir.node("Identity", [value])
             node.outputs[0].name = f"output_{index}_copy"
-            node.outputs[0].dtype, node.outputs[0].shape = value.dtype, value.shape
+            node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
             model.graph.append(node)
             model.graph.outputs[index] = node.outputs[0]
         seen.add(value)

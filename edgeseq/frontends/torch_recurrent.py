@@ -15,9 +15,9 @@ import onnx_ir as ir
 
 from edgeseq.frontends import torch_lstmp
 from edgeseq.frontends.torch_ops import GATES, NAMESPACE
-from edgeseq.frontends.torch_weights import Weights, is_zero
+from edgeseq.frontends.torch_weights import Weights, is_zero, rows
 from edgeseq.ir import facts
-from edgeseq.ir.edit import Editor
+from edgeseq.ir.edit import Attribute, Editor
 
 _ORDER = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2), "rnn_tanh": (0,), "rnn_relu": (0,)}
 _OP_TYPE = {"gru": "GRU", "lstm": "LSTM", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
@@ -56,12 +56,13 @@ class _Expansion:
         self.batch_first = bool(node.attributes["batch_first"].as_int())
         self.has_biases = bool(node.attributes["has_biases"].as_int())
         inputs = [value for value in node.inputs if value is not None]
+        self.x = inputs[0]
         self.states = inputs[1:3] if self.kind == "lstm" else inputs[1:2]
         self.params = inputs[1 + len(self.states) :]
 
     def run(self) -> None:
         """Emit the layers one after the other and let their results take over."""
-        x = self.node.inputs[0]
+        x = self.x
         if self.batch_first:
             x = self._emit("Transpose", [x], {"perm": (1, 0, 2)})
         last: list[list[ir.Value]] = [[] for _ in self.states]
@@ -108,13 +109,10 @@ class _Expansion:
     @property
     def hidden(self) -> int:
         """Units of one direction."""
-        w_hh = self.params[1]
-        if w_hh.shape is None:
-            raise ValueError(f"the shape of {w_hh.name} is unknown")
-        return int(w_hh.shape[0]) // GATES[self.kind]
+        return rows(self.params[1]) // GATES[self.kind]
 
-    def _attributes(self) -> dict[str, int | str | list[str]]:
-        attributes: dict[str, int | str | list[str]] = {
+    def _attributes(self) -> dict[str, Attribute]:
+        attributes: dict[str, Attribute] = {
             "hidden_size": self.hidden,
             "direction": "bidirectional" if self.directions == 2 else "forward",
         }
@@ -131,6 +129,8 @@ class _Expansion:
         order = _ORDER[self.kind]
         ys, ends = [], []
         for direction, part in enumerate(layer):
+            if part.w_hr is None:
+                raise ValueError(f"{self.name} projects in one direction only")
             name = torch_lstmp.REVERSE if direction else torch_lstmp.FORWARD
             rows = [self._row(state, index * self.directions + direction) for state in self.states]
             inputs = [
@@ -189,7 +189,7 @@ class _Expansion:
             ]
 
     def _take_over(self, old: ir.Value, new: ir.Value) -> None:
-        new.dtype, new.shape = old.dtype, old.shape
+        new.type, new.shape = old.type, old.shape
         self.edit.replace(old, new)
 
     def _emit(

@@ -7,6 +7,7 @@ The operators of torch itself (programs made without edgeseq, bodies of scan) ta
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,38 +17,45 @@ import onnx_ir.passes.common
 import onnxscript
 import torch
 from torch.export import ExportedProgram
+from torch.onnx._internal.exporter import _core, _registration
 
 from edgeseq.frontends.torch_errors import explain_translation
 from edgeseq.frontends.torch_ops import GATES, NAMESPACE, refuse_packed
 from edgeseq.frontends.torch_quiet import quiet
 
+_exporter: Any = _core
 _aten: Any = torch.ops.aten
 _ours: Any = getattr(torch.ops, NAMESPACE)
 
 
-def translate(program: ExportedProgram) -> ir.Model:
-    """Translate a program; calls of functions are inlined.
+def translate(program: ExportedProgram) -> tuple[ir.Model, ExportedProgram]:
+    """Translate a program, unoptimised; calls of functions are inlined.
+
+    Returns:
+        The model, and the functional form of the program that it was made of.
 
     Raises:
         UnsupportedModelError: operators without a translation, all of them listed.
     """
+    # Not torch.onnx.export: that builds its registry anew in every call, two seconds long, and
+    # keeps the functional program to itself, which alone tells which buffers are overwritten.
     with quiet():
+        registry = _registry()
         try:
-            exported = torch.onnx.export(
-                program,
-                dynamo=True,
-                optimize=False,  # the pipeline does it, and keeps the names of weights
-                verbose=False,
-                opset_version=18,  # the exporter's own; others lose names on the way
-                custom_translation_table=_table(),
-            )
+            program = _exporter._prepare_exported_program_for_export(program, registry=registry)
+            model = _exporter._exported_program_to_onnx_program(program, registry=registry).model
         except Exception as error:
-            raise explain_translation(error, program) from error
-    if exported is None:
-        raise AssertionError("the exporter returned nothing")
-    model: ir.Model = exported.model
+            raise explain_translation(error, program, registry) from error
     ir.passes.common.InlinePass()(model)
-    return model
+    return model, program
+
+
+@functools.cache
+def _registry() -> _registration.ONNXRegistry:
+    registry = _registration.ONNXRegistry.from_torchlib()
+    for operator, translation in _table().items():
+        registry.register_op(operator, translation)
+    return registry
 
 
 def _table() -> dict[Callable[..., Any], Callable[..., Any]]:

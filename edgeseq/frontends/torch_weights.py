@@ -45,9 +45,9 @@ class Weights:
         """Input and recurrent bias of one direction -> [2*G*H]; zeros where there are none."""
         if pair:
             return self._make(node, [pair], order, stacked=False)
-        if like.shape is None or like.dtype is None:
+        if like.dtype is None:
             raise ValueError(f"the type of {like.name} is unknown")
-        zeros = np.zeros(2 * int(like.shape[0]), like.dtype.numpy())
+        zeros = np.zeros(2 * rows(like), like.dtype.numpy())
         return self._edit.constant(zeros, f"{node.name}.no_bias")
 
     def ints(self, numbers: Sequence[int]) -> ir.Value:
@@ -106,22 +106,24 @@ class Weights:
         return parts[0] if len(parts) == 1 else self._edit.emit(node, "Concat", parts, {"axis": 0})
 
 
+def rows(weight: ir.Value) -> int:
+    """Length of the first axis of a weight."""
+    size = None if weight.shape is None else weight.shape[0]
+    if not isinstance(size, int):
+        raise ValueError(f"the shape of {weight.name} is unknown")
+    return size
+
+
 def is_zero(value: ir.Value) -> bool:
     """Whether this state is zeros made in the graph, as `nn.GRU` does without an initial state."""
     producer = value.producer()
-    if producer is None:
-        found = data_of(value)
-    elif producer.op_type == "Constant":
-        found = ir.convenience.get_const_tensor(value)
-        found = None if found is None else found.numpy()
-    elif producer.op_type == "ConstantOfShape":
-        filler = producer.attributes.get("value")
-        found = np.zeros(1) if filler is None else filler.as_tensor().numpy()
-    elif producer.op_type in _FILLERS and producer.inputs[0] is not None:
+    if producer is not None and producer.op_type in _FILLERS and producer.inputs[0] is not None:
         return is_zero(producer.inputs[0])
-    else:
-        return False
-    return found is not None and not np.any(found)
+    if producer is not None and producer.op_type == "ConstantOfShape":
+        filler = producer.attributes.get("value")
+        return filler is None or not np.any(filler.as_tensor().numpy())
+    tensor = ir.convenience.get_const_tensor(value)
+    return tensor is not None and not value.is_graph_input() and not np.any(tensor.numpy())
 
 
 # Operators that only repeat or rearrange their first input.

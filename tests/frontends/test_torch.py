@@ -1,7 +1,8 @@
-"""Imported models against torch itself, run by ONNX Runtime at lengths they were not traced with."""
+"""Imported models against torch, run by ONNX Runtime at lengths they were not traced with."""
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -221,5 +222,25 @@ class Passthrough(nn.Module):
 def test_outputs_that_are_inputs_or_twice_the_same() -> None:
     inputs = (torch.randn(2, 3), torch.randn(4))
     model = import_torch(Passthrough(), inputs)
-    assert [v.name for v in model.graph.outputs] == ["y", "h_out", "y_"]
+    assert [v.name for v in model.graph.outputs] == ["y", "h_out", "y_2"]
     assert_same(Passthrough(), model, {"x": inputs[0], "h": inputs[1]})
+
+
+def test_overwritten_buffers_are_states() -> None:
+    module, (frame,), _ = models.stateful_step()
+    model = import_torch(module, (frame,))
+    inputs = {str(value.name): value for value in model.graph.inputs}
+    assert list(inputs) == ["frame", "h", "level"]
+    assert [v.name for v in model.graph.outputs] == ["output", "h_out", "level_out"]
+    assert facts.get(inputs["h"], facts.State) == facts.State("h_out")
+    assert facts.get(inputs["h"], facts.InitialState) is None
+    start = facts.get(inputs["level"], facts.InitialState)
+    assert start is not None
+    assert np.frombuffer(base64.b64decode(start.data), np.float32).tolist() == [1, 1, 1, 1]
+    states = {"h": torch.zeros(1, 6), "level": torch.ones(1, 4)}
+    for _ in range(5):
+        frame = torch.randn(1, 4)
+        want = module.eval()(frame).detach().numpy()
+        got, *new = run(model, {"frame": frame, **states})
+        np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
+        states = {name: torch.from_numpy(x) for name, x in zip(states, new, strict=True)}

@@ -162,3 +162,24 @@ ALL = (
     scan_recurrence,
     shared_and_tied,
 )
+
+
+class StatefulStep(nn.Module):
+    """One frame at a time, with the state in buffers of the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = nn.GRUCell(4, 6)
+        self.register_buffer("h", torch.zeros(1, 6))
+        self.register_buffer("level", torch.ones(1, 4))
+
+    def forward(self, frame: Tensor) -> Tensor:
+        self.level = 0.9 * self.level + 0.1 * frame.abs()
+        self.h.copy_(self.core(frame / self.level, self.h))
+        return self.h.sum(-1)
+
+
+def stateful_step() -> Made:
+    """Buffers are overwritten in both ways that Python has."""
+    torch.manual_seed(0)
+    return StatefulStep(), (torch.randn(1, 4),), None
