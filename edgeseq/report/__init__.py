@@ -1,1 +1,5 @@
-"""Placeholder docstring: see docs/architecture.md."""
+"""`report.html`: what was built, how it came about and how well its numbers hold."""
+
+from edgeseq.report.render import render
+
+__all__ = ["render"]

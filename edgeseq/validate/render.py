@@ -46,7 +46,7 @@ def describe(finding: Finding, source: str = "reference") -> str:
     """Return the numbers of one finding: `max |err| 3.4e-02 (allowed 1e-03) at [0,17,4]: ...`."""
     if finding.reason:
         return finding.reason
-    if finding.index is None and finding.ok:
+    if finding.ok and finding.index is None and not finding.allowed:
         return "equal"
     text = f"max |err| {finding.error:.1e} (allowed {finding.allowed:.1e})"
     if finding.ok:

@@ -97,8 +97,8 @@ class Streams:
         for now in range(self._feed.steps + delay):
             self._advance(parts["ahead"], ahead, now)
             self._advance(parts["behind"], behind, now - delay)
-        for rows in parts.values():
-            yield from self._same("interleaved streams", alone, self._feed.join(rows))
+        for which, rows in parts.items():
+            yield from self._same(f"interleaved, {which}", alone, self._feed.join(rows))
 
     def _advance(self, rows: list[dict[str, Array]], stream: StreamLike, step: int) -> None:
         if 0 <= step < self._feed.steps:

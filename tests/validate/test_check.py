@@ -30,7 +30,8 @@ CHECKS = {
     "reset",
     "save and load",
     "saved state",
-    "interleaved streams",
+    "interleaved, ahead",
+    "interleaved, behind",
 }
 
 
@@ -225,7 +226,7 @@ class SharedState(LoopStream):
         (WrongState, {("last state", "s")}),
         (ResetForgets, {("reset", "y"), ("reset", "up")}),
         (LoadForgets, {("save and load", "y"), ("saved state", "y"), ("saved state", "up")}),
-        (SharedState, {("interleaved streams", "y")}),
+        (SharedState, {("interleaved, ahead", "y"), ("interleaved, behind", "y")}),
         (StepDiffersFromRun, {("single steps", "y")}),
     ],
 )

@@ -27,7 +27,8 @@ CHECKS = {
     "reset",
     "save and load",
     "saved state",
-    "interleaved streams",
+    "interleaved, ahead",
+    "interleaved, behind",
 }
 
 
