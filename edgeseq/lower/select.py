@@ -161,6 +161,19 @@ def constant(value: ir.Value | None) -> Array | None:
     return np.ascontiguousarray(value.const_value.numpy())
 
 
+def wanted(value: ir.Value | None) -> bool:
+    """Whether anything uses this output."""
+    return value is not None and bool(value.name) and (
+        value.is_graph_output() or any(True for _ in value.uses())
+    )
+
+
+def only_user(value: ir.Value) -> ir.Node | None:
+    """The node that alone uses a value, once."""
+    users = list(value.uses())
+    return users[0].node if len(users) == 1 and not value.is_graph_output() else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Selection:
     """What was chosen.

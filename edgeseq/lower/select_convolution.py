@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.kernels import _conv, conv, conv_transpose
-from edgeseq.lower.select import Array, Choice, Dim, Shapes, constant, size
+from edgeseq.lower.select import Array, Choice, Dim, Shapes, constant, only_user, size
 from edgeseq.lower.size import Size
 
 OPS = ("Conv", "ConvTranspose")
@@ -40,11 +40,8 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     outputs = int(out[1])
     follower, activation, slope = _activation(node, outputs)
     known = _known_sizes(node, x, weight.shape, transposed, activation)
-    if transposed:
-        kernel, why = _transposed_kernel(known)
-    else:
-        found = conv.choose(known)
-        kernel, why = found.kernel, found.reason
+    found = conv_transpose.choose(known) if transposed else conv.choose(known)
+    kernel, why = found.kernel, found.reason
     sizes = _sizes(known, x, out)
     packed = (
         _conv.pack_transposed_weights(weight, known["G"])
@@ -106,23 +103,13 @@ def _sizes(known: Mapping[str, int], x: tuple[Dim, ...], out: tuple[Dim, ...]) -
     return sizes
 
 
-def _transposed_kernel(known: Mapping[str, int]) -> tuple[object, str]:
-    _, width = _conv.output_image(known, transposed=True)
-    if width < conv.FEW_COLUMNS and known["O"] // known["G"] > 1:
-        return conv_transpose.CHANNELS, f"{width} columns < {conv.FEW_COLUMNS}"
-    return conv_transpose.COLUMNS, f"{width} columns"
-
-
 def _activation(
     node: ir.Node, outputs: int
 ) -> tuple[ir.Node | None, _conv.Activation, Array | float | None]:
     """The only user of the result, if it is an activation that the kernel can apply."""
-    users = list(node.outputs[0].uses())
     nothing = (None, _conv.Activation.NONE, None)
-    if len(users) != 1 or node.outputs[0].is_graph_output() or users[0].idx != 0:
-        return nothing
-    user = users[0].node
-    if user.op_type not in _ACTIVATIONS:
+    user = only_user(node.outputs[0])
+    if user is None or user.op_type not in _ACTIVATIONS or user.inputs[0] is not node.outputs[0]:
         return nothing
     activation = _ACTIVATIONS[user.op_type]
     if user.op_type == "LeakyRelu":

@@ -1,6 +1,127 @@
-"""placeholder."""
+"""MatMul and Gemm with a constant matrix, with the bias and activation behind them -> gemm."""
+
 from __future__ import annotations
-from typing import Any
-OPS: tuple[str, ...] = ()
-def choose(node: Any, shapes: Any) -> Any:
-    return "none"
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeseq.kernels import gemm
+from edgeseq.lower.select import Array, Choice, Shapes, constant, only_user, size
+from edgeseq.lower.size import Size
+
+OPS = ("MatMul", "Gemm")
+_ACTIVATIONS = ("Relu", "Sigmoid", "Tanh")
+
+
+def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
+    """A product kernel for the node, or why there is none."""
+    found = _operands(node, shapes)
+    if isinstance(found, str):
+        return found
+    x, weight, bias = found
+    if weight.dtype != np.float32:
+        return f"the matrix is {weight.dtype}, the kernel is float32"
+    covers: list[ir.Node] = []
+    last = node
+    if bias is None and (added := _bias_behind(last, weight.shape[1])) is not None:
+        user, bias = added
+        covers.append(user)
+        last = user
+    activation = ""
+    user = only_user(last.outputs[0])
+    if user is not None and user.op_type in _ACTIVATIONS:
+        activation = user.op_type
+        covers.append(user)
+        last = user
+    rows = _rows(x, weight, shapes)
+    inputs, outputs = weight.shape
+    sizes = {
+        "M": rows,
+        "N": Size.of(outputs),
+        "K": Size.of(inputs),
+        "ldx": Size.of(inputs),
+        "ldy": Size.of(outputs),
+        "act": Size.of(gemm.ACTIVATIONS[activation]),
+    }
+    return Choice(
+        node=node,
+        kernel=gemm.KERNELS[0],
+        sizes=sizes,
+        inputs=(x,),
+        consts=(gemm.pack(weight, bias),),
+        outputs=(last.outputs[0],),
+        covers=tuple(covers),
+        why=f"constant matrix {inputs} x {outputs}",
+    )
+
+
+def _operands(
+    node: ir.Node, shapes: Shapes
+) -> tuple[ir.Value, Array, Array | None] | str:
+    left, right = node.inputs[0], node.inputs[1]
+    assert left is not None
+    assert right is not None
+    if node.op_type == "Gemm":
+        return _gemm_operands(node, left)
+    weight = constant(right)
+    if weight is not None:
+        if weight.ndim != 2:
+            return f"the constant matrix has rank {weight.ndim}"
+        return left, weight, None
+    weight = constant(left)
+    if weight is None:
+        return "neither operand is constant"
+    if weight.ndim != 2 or math.prod(d for d in shapes.known(right) or (0,)) != weight.shape[1]:
+        return "a constant matrix on the left of more than one column"
+    return right, np.ascontiguousarray(weight.T), None  # W x = (x^T W^T)^T, the same memory
+
+
+def _gemm_operands(node: ir.Node, x: ir.Value) -> tuple[ir.Value, Array, Array | None] | str:
+    get = node.attributes
+    weight = constant(node.inputs[1])
+    if weight is None:
+        return "the matrix is not constant"
+    if get.get_int("transA", 0):
+        return "transA = 1"
+    if get.get_int("transB", 0):
+        weight = weight.T
+    weight = np.ascontiguousarray(weight * weight.dtype.type(get.get_float("alpha", 1.0)))
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return x, weight, None
+    bias = constant(node.inputs[2])
+    if bias is None or bias.size not in (1, weight.shape[1]):
+        return "the added matrix is not one constant row"
+    if bias.ndim == 2 and bias.shape[0] != 1:
+        return "the added matrix is not one constant row"
+    row = np.broadcast_to(bias.reshape(-1), (weight.shape[1],))
+    return x, weight, row * row.dtype.type(get.get_float("beta", 1.0))
+
+
+def _bias_behind(node: ir.Node, outputs: int) -> tuple[ir.Node, Array] | None:
+    """The only user, if it adds one constant row."""
+    out = node.outputs[0]
+    user = only_user(out)
+    if user is None or user.op_type != "Add":
+        return None
+    other = user.inputs[1] if user.inputs[0] is out else user.inputs[0]
+    bias = constant(other)
+    rank = len(out.shape or ())
+    if bias is None or bias.size not in (1, outputs) or bias.ndim > rank:
+        return None
+    if bias.size > 1 and (bias.shape[-1] != outputs):
+        return None
+    if out.shape is not None and out.shape[-1] != outputs:
+        return None  # the product with the constant on the left: its rows are the outputs
+    return user, np.broadcast_to(bias.reshape(-1), (outputs,))
+
+
+def _rows(x: ir.Value, weight: Array, shapes: Shapes) -> Size:
+    dims = shapes.of(x)
+    if dims[-1] != weight.shape[0]:
+        return Size.of(1)  # the constant was on the left
+    rows = Size.of(1)
+    for dim in dims[:-1]:
+        rows = rows * size(dim)
+    return rows

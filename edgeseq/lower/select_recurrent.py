@@ -1,6 +1,183 @@
-"""placeholder."""
+"""GRU, LSTM and RNN of float32 with constant weights -> the fused recurrent kernels."""
+
 from __future__ import annotations
-from typing import Any
-OPS: tuple[str, ...] = ()
-def choose(node: Any, shapes: Any) -> Any:
-    return "none"
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeseq.kernels import _recurrent, gru, lstm, rnn
+from edgeseq.kernels._family import Kernel, Role
+from edgeseq.lower.select import Array, Choice, Shapes, constant, size, wanted
+from edgeseq.lower.size import Size
+
+OPS = ("GRU", "LSTM", "RNN")
+_KERNELS: Mapping[str, Kernel] = {
+    "GRU": gru.KERNELS[0],
+    "LSTM": lstm.KERNELS[0],
+    "RNN": rnn.KERNELS[0],
+}
+_GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
+_USUAL = {"GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "RNN": ("Tanh",)}
+# alpha and beta where the node does not give them
+_DEFAULTS = {
+    "Affine": (1.0, 0.0),
+    "LeakyRelu": (0.01, 0.0),
+    "ThresholdedRelu": (1.0, 0.0),
+    "ScaledTanh": (1.0, 1.0),
+    "HardSigmoid": (0.2, 0.5),
+    "Elu": (1.0, 0.0),
+}
+_TWO = ("Affine", "ScaledTanh", "HardSigmoid")  # these have a beta as well
+
+
+def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
+    """A recurrent kernel for the node, or why there is none."""
+    w, r = constant(node.inputs[1]), constant(node.inputs[2])
+    b, p = constant(_input(node, 3)), constant(_input(node, 7))
+    if w is None or r is None or (_input(node, 3) is not None and b is None):
+        return "the weights are not constant"
+    if w.dtype != np.float32:
+        return f"the weights are {w.dtype}, the kernels are float32"
+    directions, hidden = r.shape[0], r.shape[2]
+    layout = node.attributes.get_int("layout", 0)
+    dims = shapes.of(node.inputs[0])
+    batch = dims[1 - layout]
+    if layout == 1 and directions > 1 and batch != 1:
+        return "layout = 1 with two directions and a batch"
+    found = _activations(node, directions)
+    if isinstance(found, str):
+        return found
+    sizes = {
+        "T": size(dims[layout]),
+        "B": size(batch),
+        "I": size(dims[2]),
+        "H": Size.of(hidden),
+        "groups": Size.of(1),
+        "directions": Size.of(directions),
+        "reverse": Size.of(_reverse(node)),
+        **{n: Size.of(v) for n, v in found[0].items()},
+        **{n: Size.of(v) for n, v in _flags(node, p).items()},
+        **_strides(size(dims[layout]), size(batch), size(dims[2]), hidden, directions, layout),
+    }
+    kernel = _KERNELS[node.op_type]
+    return Choice(
+        node=node,
+        kernel=kernel,
+        sizes={n: sizes[n] for n in kernel.sizes},
+        inputs=tuple(_inputs(node, kernel)),
+        consts=(_pack(node, w, r, b, p), found[1]),
+        outputs=tuple(_outputs(node, kernel)),
+        in_place=True,
+        why=f"{_GATES[node.op_type]} gates of {hidden} units in one pass over the weights",
+    )
+
+
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def _inputs(node: ir.Node, kernel: Kernel) -> list[ir.Value | None]:
+    place = {"x": 0, "lens": 4, "h0": 5, "c0": 6}
+    return [_input(node, place[a.name]) for a in kernel.args if a.role is Role.IN]
+
+
+def _outputs(node: ir.Node, kernel: Kernel) -> list[ir.Value | None]:
+    place = {"y": 0, "h_n": 1, "c_n": 2}
+    found = []
+    for arg in kernel.args:
+        if arg.role is Role.OUT:
+            index = place[arg.name]
+            value = node.outputs[index] if index < len(node.outputs) else None
+            found.append(value if wanted(value) else None)
+    return found
+
+
+def _reverse(node: ir.Node) -> int:
+    direction = node.attributes.get_string("direction", "forward")
+    return {"forward": 0, "reverse": 1, "bidirectional": 2}[direction]
+
+
+def _flags(node: ir.Node, peepholes: Array | None) -> dict[str, int]:
+    get = node.attributes.get_int
+    return {
+        "reset_first": 1 - get("linear_before_reset", 0),
+        "peepholes": int(peepholes is not None),
+        "couple": get("input_forget", 0),
+    }
+
+
+def _strides(
+    steps: Size, batch: Size, inputs: Size, hidden: int, directions: int, layout: int
+) -> dict[str, Size]:
+    """Distances in floats; `groups` is 1, so theirs do not matter."""
+    none, h = Size.of(0), Size.of(hidden)
+    if layout == 0:
+        return {
+            "x_t": batch * inputs,
+            "x_b": inputs,
+            "x_g": none,
+            "y_t": batch * (h * directions),
+            "y_d": batch * h,
+            "y_b": h,
+            "y_g": none,
+        }
+    return {
+        "x_t": inputs,
+        "x_b": steps * inputs,
+        "x_g": none,
+        "y_t": h * directions,
+        "y_d": h,
+        "y_b": steps * (h * directions),
+        "y_g": none,
+    }
+
+
+def _activations(
+    node: ir.Node, directions: int
+) -> tuple[dict[str, int], Array | None] | str:
+    """The `acts` and `clip` sizes and the `params` array."""
+    usual = _USUAL[node.op_type]
+    names = [_canonical(n) for n in node.attributes.get_strings("activations", usual * directions)]
+    count = len(usual)
+    if any(tuple(names[i * count : (i + 1) * count]) != tuple(names[:count]) for i in range(directions)):
+        return "the directions have different activations"
+    names = names[:count]
+    unknown = [n for n in names if n not in _recurrent.ACTIVATIONS]
+    if unknown:
+        return f"activation {unknown[0]} is not known"
+    clip = node.attributes.get_float("clip", 0.0)
+    if tuple(names) == usual and not clip:
+        return {"acts": 0, "clip": 0}, None
+    alphas = iter(node.attributes.get_floats("activation_alpha", ()))
+    betas = iter(node.attributes.get_floats("activation_beta", ()))
+    pairs = [_parameters(n, alphas, betas) for n in names]
+    acts = 0 if tuple(names) == usual else _recurrent.acts(names)
+    return {"acts": acts, "clip": int(clip != 0.0)}, _recurrent.params(pairs, clip)
+
+
+def _parameters(
+    name: str, alphas: Sequence[float] | object, betas: Sequence[float] | object
+) -> tuple[float, float]:
+    alpha, beta = _DEFAULTS.get(name, (0.0, 0.0))
+    if name in _DEFAULTS:
+        alpha = next(alphas, alpha)  # type: ignore[call-overload]
+    if name in _TWO:
+        beta = next(betas, beta)  # type: ignore[call-overload]
+    return float(alpha), float(beta)
+
+
+def _canonical(name: str) -> str:
+    """ONNX compares activation names without case."""
+    table = {n.lower(): n for n in _recurrent.ACTIVATIONS}
+    return table.get(name.lower(), name)
+
+
+def _pack(node: ir.Node, w: Array, r: Array, b: Array | None, p: Array | None) -> Array:
+    if node.op_type == "GRU":
+        first = not node.attributes.get_int("linear_before_reset", 0)
+        return gru.pack(w, r, b, reset_first=first)
+    if node.op_type == "LSTM":
+        return lstm.pack(w, r, b, p)
+    return rnn.pack(w, r, b)
