@@ -22,7 +22,7 @@ def test_equal_outputs_pass() -> None:
         ({"x": X}, "missing outputs: n"),
         ({"x": X, "n": N, "z": N}, "unexpected outputs: z"),
         ({"x": X[:2], "n": N}, r"x: shape \(2,\) instead of \(3,\)"),
-        ({"x": X + [0, 0.1, 0], "n": N}, r"x: off by 0.1 .* at \[1\]"),
+        ({"x": X + np.array([0, 0.1, 0]), "n": N}, r"x: off by 0.1 .* at \[1\]"),
         ({"x": np.array([1, np.nan, np.inf]), "n": N}, r"x: off by inf .* at \[1\]"),
         ({"x": np.array([1, 2, 3.0]), "n": N}, "x"),
         ({"x": X, "n": N + 1}, "n"),

@@ -111,7 +111,9 @@ class Interpreter(nn.Module):
     ) -> Sequence[Tensor | None]:
         if step.op is None:
             return self._function(step, inputs)
-        call = dataclasses.replace(step.call, run=functools.partial(self._body, environment))
+        call = step.call
+        if step.control:
+            call = dataclasses.replace(call, run=functools.partial(self._body, environment))
         outputs = step.op(call, *inputs)
         return (outputs,) if isinstance(outputs, Tensor) else outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,11 @@ class Step:
     outputs: tuple[ir.Value, ...]
     op: Op | None
     body: Program | None = None
+
+    @functools.cached_property
+    def control(self) -> bool:
+        """Whether the node has subgraphs."""
+        return any(isinstance(value, Program) for value in self.call.attributes.values())
 
 
 @dataclasses.dataclass(frozen=True)

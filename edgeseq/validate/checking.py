@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeseq.errors import UsageError
 from edgeseq.validate import artifact as artifacts
-from edgeseq.validate.against import Against
 from edgeseq.validate.artifact import Artifact
 from edgeseq.validate.compare import compare, tolerance
 from edgeseq.validate.finding import Finding, Verdict
 from edgeseq.validate.runner import Arrays, ModelLike, Sequencer, named
 from edgeseq.validate.streaming import Streams
 from edgeseq.validate.vectors import Vectors, load
+
+if TYPE_CHECKING:
+    from edgeseq.validate.rerun import Against
 
 _SANE = 1e-2  # of the range: float32 and float16 models stay well below it
 
