@@ -18,6 +18,7 @@ from edgeseq.frontends import torch_dynamic
 from edgeseq.frontends.onnx_opset import upgrade
 from edgeseq.frontends.torch_buffers import expose_buffers
 from edgeseq.frontends.torch_capture import capture
+from edgeseq.frontends.torch_generalise import generalise
 from edgeseq.frontends.torch_names import name_outputs, name_sources, output_names, own_tensors
 from edgeseq.frontends.torch_recurrent import expand_recurrent
 from edgeseq.frontends.torch_time import mark_time, time_symbol
@@ -44,8 +45,11 @@ def import_torch(
         UsageError: the example inputs or `dynamic` do not fit the module.
     """
     if isinstance(module_or_exported_program, ExportedProgram):
-        program = module_or_exported_program
-        return _import_program(program, (), output_names(program, None))
+        made = generalise(module_or_exported_program, dynamic)
+        model = _import_program(made.program, made.named, output_names(made.program, None))
+        if made.warning:
+            facts.put(model, facts.Warnings(made.warning))
+        return model
     module = module_or_exported_program
     plan = torch_dynamic.plan(module.forward, example_inputs, dynamic)
     program = capture(module, plan)

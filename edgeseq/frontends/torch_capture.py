@@ -40,7 +40,8 @@ def capture(module: torch.nn.Module, plan: Plan) -> ExportedProgram:
 @contextlib.contextmanager
 def _eval_mode(module: torch.nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    for part, _ in modes:  # not eval(): modules override it to do more, which nothing undoes
+        part.training = False
     try:
         yield
     finally:

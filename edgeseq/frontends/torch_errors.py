@@ -150,13 +150,13 @@ def _untranslatable(
         if node.op != "call_function" or not isinstance(target, torch._ops.OpOverload):
             continue
         if target.namespace == "aten" and not registry.get_decomps(target):
-            yield str(target), _trace_line(node.meta.get("stack_trace")) or "(no line known)"
+            yield str(target), trace_line(node.meta.get("stack_trace")) or "(no line known)"
 
 
 def _node_line(error: BaseException, program: ExportedProgram) -> str | None:
     names = re.findall(r"translating node %(\w+)", "\n".join(str(one) for one in _chain(error)))
     for node in program.graph.nodes:
-        if node.name in names and (line := _trace_line(node.meta.get("stack_trace"))):
+        if node.name in names and (line := trace_line(node.meta.get("stack_trace"))):
             return line
     return None
 
@@ -171,12 +171,12 @@ def _line_of(chain: list[BaseException]) -> str | None:
     for error in chain:
         tb = traceback.extract_tb(error.__traceback__)
         line = _last_user_line([(f.filename, f.lineno or 0, f.name) for f in tb])
-        if line := line or _trace_line(str(error)):
+        if line := line or trace_line(str(error)):
             return line
     return None
 
 
-def _trace_line(text: str | None) -> str | None:
+def trace_line(text: str | None) -> str | None:
     """Return the user's line from a stack trace that torch kept as text."""
     found = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', text or "")
     return _last_user_line([(file, int(line), name) for file, line, name in found])

@@ -201,4 +201,4 @@ class _Expansion:
         return self.edit.emit(self.node, op_type, inputs, attributes, name=f"{self.name}.{op_type}")
 
     def _ints(self, *numbers: int) -> ir.Value:
-        return self.weights.ints(numbers)
+        return self.edit.ints(numbers)

@@ -50,13 +50,6 @@ class Weights:
         zeros = np.zeros(2 * rows(like), like.dtype.numpy())
         return self._edit.constant(zeros, f"{node.name}.no_bias")
 
-    def ints(self, numbers: Sequence[int]) -> ir.Value:
-        """Axes, bounds, shapes: one constant for equal ones."""
-        numbers = tuple(numbers)
-        if numbers not in self._made:
-            self._made[numbers] = self._edit.ints(numbers, "ints_" + "_".join(map(str, numbers)))
-        return self._made[numbers]
-
     def settle_names(self) -> None:
         """Give the new constants the user's names, once the originals are gone."""
         taken = self._edit.model.graph.initializers
@@ -92,7 +85,7 @@ class Weights:
         ]
         if not stacked:
             return rows[0]
-        axis = self.ints([0])
+        axis = self._edit.ints([0])
         return self._join(node, [self._edit.emit(node, "Unsqueeze", [r, axis]) for r in rows])
 
     def _gates(self, node: ir.Node, value: ir.Value, order: Order) -> list[ir.Value]:
