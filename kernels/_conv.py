@@ -26,8 +26,8 @@ ARGS = (
     Arg("w", Role.CONST),
     Arg("b", Role.CONST),
     Arg("y", Role.OUT),
-    Arg("scratch", Role.SCRATCH),
 )
+ARGS_SCRATCH = (*ARGS, Arg("scratch", Role.SCRATCH))
 
 # One product and one addition per tap, each rounded to float32: error grows as sqrt(taps) for the
 # normal data of the cases; 1.6e3 taps (the longest case) times 2^-24 leave a factor of ten.

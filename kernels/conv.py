@@ -33,14 +33,6 @@ def columns_scratch(sizes: Sizes) -> int:
     return 4 * s["C"] * s["H"] * (s["W"] + s["PL"] + s["PR"] + s["SW"])
 
 
-def channels_scratch(sizes: Sizes) -> int:
-    """Bytes for the input between its zeros; none without padding."""
-    s = sizes
-    if s["PL"] <= 0 and s["PR"] <= 0:
-        return 0
-    return 4 * s["C"] * s["H"] * (s["W"] + s["PL"] + s["PR"])
-
-
 def _valid(sizes: Sizes) -> bool:
     return min(_conv.output_image(sizes, transposed=False)) > 0
 
@@ -119,7 +111,7 @@ COLUMNS = Kernel(
     name="conv_columns",
     source="conv.c",
     sizes=_conv.SIZES,
-    args=_conv.ARGS,
+    args=_conv.ARGS_SCRATCH,
     scratch=columns_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_conv,
@@ -131,7 +123,7 @@ CHANNELS = Kernel(
     source="conv.c",
     sizes=_conv.SIZES,
     args=_conv.ARGS,
-    scratch=channels_scratch,
+    scratch=_conv.no_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_conv,
     cases=channels_cases,
@@ -141,7 +133,7 @@ DEPTHWISE = Kernel(
     name="conv_depthwise",
     source="conv.c",
     sizes=DEPTHWISE_SIZES,
-    args=_conv.ARGS[:-1],
+    args=_conv.ARGS,
     scratch=_conv.no_scratch,
     out_shapes=out_shapes,
     reference=_conv.reference_conv,
@@ -157,8 +149,8 @@ def choose(sizes: Sizes) -> Choice:
     _, width = _conv.output_image(s, transposed=False)
     inputs, outputs = s["C"] // s["G"], s["O"] // s["G"]
     taps = inputs * s["KH"] * s["KW"]
-    if inputs == 1 and s["SW"] == 1 and outputs <= 2:
-        return Choice(DEPTHWISE, f"one input channel for each {outputs} output, stride 1")
+    if inputs == 1 and s["SW"] <= 2 and outputs <= 2:
+        return Choice(DEPTHWISE, f"{outputs} outputs for each input channel")
     if s["SW"] > MAX_COLUMN_STRIDE:
         return Choice(CHANNELS, f"stride {s['SW']} > {MAX_COLUMN_STRIDE} along the width")
     if width < _conv.FEW_COLUMNS and outputs > 1:

@@ -18,7 +18,7 @@
 #include "es.h"
 #include "es_math.h"
 
-enum { ES_CONV_PANEL = 16, ES_CONV_PAD = 16, ES_CONV_RUNS = 8 };
+enum { ES_CONV_PANEL = 16, ES_CONV_PAD = 16, ES_CONV_RUNS = 8, ES_CONV_COLUMNS = 8 };
 enum { ES_ACT_NONE, ES_ACT_SLOPE, ES_ACT_TANH, ES_ACT_SIGMOID };
 
 #define ES_CONV_SHARED static __attribute__((noinline, unused))
@@ -28,9 +28,12 @@ struct es_axis {
   int n, k0, ks, x0, xd;
 };
 
-/* The loop nest over all taps, in offsets of floats. `run`s differ in what strided input they read. */
+/*
+ * The loop nest over all taps, in offsets of floats. `run`s differ in what strided input they read.
+ * width > 0: not all taps of all columns exist; tap k of column 0 reads x0 + k xs1 of that width.
+ */
 struct es_taps {
-  int runs, rows;
+  int runs, rows, width, x0;
   ptrdiff_t xs2, ws2, xs1, ws1, xs0, ws0;
   struct {
     ptrdiff_t x, w;
@@ -161,22 +164,23 @@ ES_CONV_SHARED void es_conv_wide(const struct es_taps *t, const float *x, int n,
   }
 }
 
-/* vo vectors of outputs x xb columns, as `split` partial sums; outputs from r on are not stored. */
-ES_FN void es_conv_deep_tile(const int vo, const int xb, const int split, const struct es_taps *t,
-                             const float *x, int x_ws, const float *w, int panel, struct es_post p,
-                             int r, float *y, int y_cs, int y_ws) {
-  es_v acc[4][4][8];
-  ES_UNROLL for (int v = 0; v < vo; v++) {
-    es_v bias = es_load(p.bias + v * ES_W);
-    ES_UNROLL for (int j = 0; j < xb; j++) ES_UNROLL for (int s = 0; s < split; s++) acc[s][v][j] =
-        s ? es_set(0.0f) : bias;
+/* sums[xb][vo] += the taps of vo vectors of outputs x xb columns; `single`: of one kernel column. */
+ES_FN void es_conv_deep_tile(const int vo, const int xb, const struct es_taps *t, int single,
+                             const float *x, ptrdiff_t x_ws, const float *w, int panel,
+                             float *sums) {
+  /* Few sums would wait for each other: a small tile keeps two or four of each. */
+  const int split = vo * xb >= 6 ? 1 : vo * xb >= 3 ? 2 : 4;
+  es_v acc[4][16];
+  ES_UNROLL for (int k = 0; k < vo * xb; k++) {
+    acc[0][k] = es_load(sums + k * ES_W);
+    ES_UNROLL for (int s = 1; s < split; s++) acc[s][k] = es_set(0.0f);
   }
   ES_LOOP for (int q = 0; q < t->runs; q++) {
     ES_LOOP for (int i = 0; i < t->rows; i++) {
       const float *xi = x + t->run[q].x + i * t->xs2, *wi = w + t->run[q].w + i * t->ws2;
-      const int n1 = t->run[q].n1, n0 = t->run[q].n0;
+      const int n1 = single ? 1 : t->run[q].n1, n0 = t->run[q].n0;
       const ptrdiff_t xs0 = t->xs0, ws0 = t->ws0;
-      ES_LOOP for (int k = 0; k < n1; k++, xi += t->xs1, wi += t->ws1) {
+      ES_LOOP for (int j = 0; j < n1; j++, xi += t->xs1, wi += t->ws1) {
         const float *xp = xi, *wp = wi;
         int c = 0;
         ES_LOOP for (; c + split <= n0; c += split) {
@@ -184,79 +188,107 @@ ES_FN void es_conv_deep_tile(const int vo, const int xb, const int split, const 
             es_v wv[4];
             ES_UNROLL for (int v = 0; v < vo; v++) wv[v] =
                 es_load(wp + es_conv_panel(v * ES_W, panel));
-            ES_UNROLL for (int j = 0; j < xb; j++) {
-              es_v xv = es_set(xp[j * x_ws]);
-              ES_UNROLL for (int v = 0; v < vo; v++) acc[s][v][j] = es_fma(xv, wv[v], acc[s][v][j]);
-            }
+            ES_UNROLL for (int k = 0; k < vo * xb; k++) acc[s][k] =
+                es_fma(es_set(xp[k / vo * x_ws]), wv[k % vo], acc[s][k]);
           }
         }
         if (split > 1)
           ES_LOOP for (; c < n0; c++, xp += xs0, wp += ws0) {
-            ES_UNROLL for (int j = 0; j < xb; j++) {
-              es_v xv = es_set(xp[j * x_ws]);
-              ES_UNROLL for (int v = 0; v < vo; v++) {
-                es_v wv = es_load(wp + es_conv_panel(v * ES_W, panel));
-                acc[0][v][j] = es_fma(xv, wv, acc[0][v][j]);
-              }
+            ES_UNROLL for (int k = 0; k < vo * xb; k++) {
+              es_v wv = es_load(wp + es_conv_panel(k % vo * ES_W, panel));
+              acc[0][k] = es_fma(es_set(xp[k / vo * x_ws]), wv, acc[0][k]);
             }
           }
       }
     }
   }
-  float lanes[8 * 4 * ES_W];
-  ES_UNROLL for (int v = 0; v < vo; v++) {
-    ES_UNROLL for (int j = 0; j < xb; j++) {
-      es_v sum = acc[0][v][j];
-      ES_UNROLL for (int s = 1; s < split; s++) sum = es_add(sum, acc[s][v][j]);
-      es_store(lanes + (j * vo + v) * ES_W, sum);
-    }
+  ES_UNROLL for (int k = 0; k < vo * xb; k++) {
+    ES_UNROLL for (int s = 1; s < split; s++) acc[0][k] = es_add(acc[0][k], acc[s][k]);
+    es_store(sums + k * ES_W, acc[0][k]);
   }
-  if (p.act == ES_ACT_SLOPE)
-    ES_LOOP for (int k = 0; k < vo * xb * ES_W; k += ES_W) {
-      es_v slope = es_load(p.slope + k % (vo * ES_W));
-      es_store(lanes + k, es_conv_sloped(es_load(lanes + k), slope));
-    }
-  const int outputs = es_least(r, vo * ES_W);
-  if (y_cs == 1)
-    ES_LOOP for (int j = 0; j < xb; j++) es_copy(outputs, lanes + j * vo * ES_W, y + j * y_ws);
+}
+
+/* The same for up to ES_CONV_COLUMNS columns. */
+ES_FN void es_conv_deep_columns(const int vo, const struct es_taps *t, int single, const float *x,
+                                ptrdiff_t x_ws, int n, const float *w, int panel, float *sums) {
+  const int most = vo == 1 ? 8 : vo == 2 || ES_REGS >= 32 ? 4 : 2;
+  while (n > 0) {
+    int done = 1;
+    if (most == 8 && n >= 8) {
+      es_conv_deep_tile(vo, most, t, single, x, x_ws, w, panel, sums);
+      done = most;
+    } else if (most >= 4 && n >= 4) {
+      es_conv_deep_tile(vo, 4, t, single, x, x_ws, w, panel, sums);
+      done = 4;
+    } else if (most >= 4 && n == 3) {
+      es_conv_deep_tile(vo, 3, t, single, x, x_ws, w, panel, sums);
+      done = 3;
+    } else if (n >= 2) {
+      es_conv_deep_tile(vo, 2, t, single, x, x_ws, w, panel, sums);
+      done = 2;
+    } else
+      es_conv_deep_tile(vo, 1, t, single, x, x_ws, w, panel, sums);
+    n -= done;
+    x += done * x_ws;
+    sums += done * vo * ES_W;
+  }
+}
+
+ES_CONV_SHARED void es_conv_deep_add(int vo, const struct es_taps *t, int single, const float *x,
+                                     ptrdiff_t x_ws, int n, const float *w, int panel,
+                                     float *sums) {
+  if (vo == 4)
+    es_conv_deep_columns(4, t, single, x, x_ws, n, w, panel, sums);
+  else if (vo == 2)
+    es_conv_deep_columns(2, t, single, x, x_ws, n, w, panel, sums);
   else
-    ES_LOOP for (int j = 0; j < xb; j++) ES_LOOP for (int o = 0; o < outputs; o++)
-        y[o * y_cs + j * y_ws] = lanes[j * vo * ES_W + o];
+    es_conv_deep_columns(1, t, single, x, x_ws, n, w, panel, sums);
 }
 
-/* n columns x vo vectors of outputs: tiles of `most` columns, then of 2 and 1. */
-ES_FN void es_conv_deep_columns(const int vo, const int most, const struct es_taps *t,
-                                const float *x, int x_ws, int n, const float *w, int panel,
-                                struct es_post p, int r, float *y, int y_cs, int y_ws) {
-  int j = 0;
-  ES_LOOP for (; j + most <= n; j += most) es_conv_deep_tile(vo, most, 1, t, x + j * x_ws, x_ws, w,
-                                                             panel, p, r, y + j * y_ws, y_cs, y_ws);
-  if (most > 2)
-    ES_LOOP for (; j + 2 <= n; j += 2)
-        es_conv_deep_tile(vo, 2, vo >= 4 ? 1 : 4 / vo, t, x + j * x_ws, x_ws, w, panel, p, r,
-                          y + j * y_ws, y_cs, y_ws);
-  ES_LOOP for (; j < n; j++) es_conv_deep_tile(vo, 1, vo >= 4 ? 2 : 4, t, x + j * x_ws, x_ws, w,
-                                               panel, p, r, y + j * y_ws, y_cs, y_ws);
+/* Activate n columns of sums and store the outputs of each, `sums_cs` floats apart. */
+ES_FN void es_conv_deep_store(float *sums, int sums_cs, int n, struct es_post p, int outputs,
+                              float *y, int y_cs, int y_ws) {
+  ES_LOOP for (int j = 0; j < n; j++, sums += sums_cs, y += y_ws) {
+    if (p.act == ES_ACT_SLOPE)
+      ES_LOOP for (int k = 0; k < outputs; k += ES_W)
+          es_store(sums + k, es_conv_sloped(es_load(sums + k), es_load(p.slope + k)));
+    if (y_cs == 1)
+      es_copy(outputs, sums, y);
+    else
+      ES_LOOP for (int o = 0; o < outputs; o++) y[o * y_cs] = sums[o];
+  }
 }
 
+/* n columns x r outputs. The weights are read once for every ES_CONV_COLUMNS columns. */
 ES_CONV_SHARED void es_conv_deep(const struct es_taps *t, const float *x, int x_ws, int n,
                                  const float *w, int panel, struct es_post p, int r, float *y,
                                  int y_cs, int y_ws) {
-  ES_LOOP for (int o = 0; o < r;) {
+  float sums[ES_CONV_COLUMNS * 4 * ES_W];
+  ES_LOOP for (int o = 0, vo = 1; o < r; o += vo * ES_W) {
     const struct es_post q = es_conv_post_at(p, o);
     const float *wo = w + es_conv_panel(o, panel);
-    float *yo = y + o * y_cs;
-    const int left = r - o;
-    if (left > 3 * ES_W) {
-      es_conv_deep_columns(4, ES_REGS >= 32 ? 4 : 2, t, x, x_ws, n, wo, panel, q, left, yo, y_cs,
-                           y_ws);
-      o += 4 * ES_W;
-    } else if (left > ES_W) {
-      es_conv_deep_columns(2, 4, t, x, x_ws, n, wo, panel, q, left, yo, y_cs, y_ws);
-      o += 2 * ES_W;
-    } else {
-      es_conv_deep_columns(1, 8, t, x, x_ws, n, wo, panel, q, left, yo, y_cs, y_ws);
-      o += ES_W;
+    vo = r - o > 3 * ES_W && (ES_REGS >= 32 || n <= 2) ? 4 : r - o > ES_W ? 2 : 1;
+    ES_LOOP for (int j = 0; j < n; j += ES_CONV_COLUMNS) {
+      const int columns = es_least(n - j, ES_CONV_COLUMNS);
+      const float *xj = x + (ptrdiff_t)j * x_ws;
+      ES_LOOP for (int k = 0; k < columns * vo; k++)
+          es_store(sums + k * ES_W, es_load(q.bias + k % vo * ES_W));
+      if (!t->width)
+        es_conv_deep_add(vo, t, 0, xj, x_ws, columns, wo, panel, sums);
+      else
+        ES_LOOP for (int k = 0; k < t->run[0].n1; k++) {
+          const int x0 = t->x0 + k * (int)t->xs1 + j * x_ws;
+          int a = 0, b = columns;
+          while (a < b && x0 + a * x_ws < 0)
+            a++;
+          while (a < b && x0 + (b - 1) * x_ws >= t->width)
+            b--;
+          if (a < b)
+            es_conv_deep_add(vo, t, 1, xj + k * t->xs1 + a * x_ws, x_ws, b - a, wo + k * t->ws1,
+                             panel, sums + a * vo * ES_W);
+        }
+      es_conv_deep_store(sums, vo * ES_W, columns, q, es_least(r - o, vo * ES_W),
+                         y + o * y_cs + j * y_ws, y_cs, y_ws);
     }
   }
 }
@@ -316,6 +348,8 @@ ES_FN struct es_taps es_conv_taps(int C, int KW, int w_row, int x_cs, int x_hs, 
   struct es_taps t;
   t.runs = 1;
   t.rows = row.n;
+  t.width = 0;
+  t.x0 = col.x0;
   t.xs2 = row.xd * x_hs;
   t.ws2 = row.ks * KW * w_col;
   t.run[0].x = row.x0 * x_hs + col.x0;
@@ -354,6 +388,12 @@ ES_FN void es_conv_line(const int wide, int C, int W, int KW, struct es_axis row
     from = low < 0 ? es_least(n, (step - 1 - low) / step) : 0;
     to = high < W ? es_least(n, (W - 1 - high) / step + 1) : 0;
     to = es_most(from, to);
+  }
+  if (!wide && C > 1 && n <= ES_CONV_COLUMNS && (from > 0 || to < n)) {
+    struct es_taps t = es_conv_taps(C, KW, k->row, x_cs, x_hs, row, col);
+    t.width = W;
+    es_conv_deep(&t, x, step, n, k->w, k->panel, k->post, k->outputs, y, y_cs, y_ws);
+    return;
   }
   ES_LOOP for (int j = from ? 0 : to; j < n; j = j + 1 == from ? to : j + 1) {
     struct es_axis edge = col;

@@ -107,7 +107,13 @@ def test_output_padding_makes_the_end_pad_smaller() -> None:
     ("x", "w", "options", "kernel", "reason"),
     [
         ((1, 24, 1, 33), (16, 24, 1, 1), {}, conv.COLUMNS, "33 columns, 16 outputs per group"),
-        ((1, 16, 3, 33), (16, 1, 3, 3), {"groups": 16}, conv.DEPTHWISE, "one input channel"),
+        (
+            (1, 16, 3, 33),
+            (16, 1, 3, 3),
+            {"groups": 16},
+            conv.DEPTHWISE,
+            "1 outputs for each input channel",
+        ),
         ((1, 1, 640), (258, 1, 256), {"strides": (128,)}, conv.CHANNELS, "stride 128 > 8"),
         ((1, 129, 4), (128, 129, 3), {"pads": (1, 1)}, conv.CHANNELS, "4 columns < 12"),
         ((1, 384, 300), (384, 384, 3), {"strides": (2,)}, conv.CHANNELS, "no copy of the input"),
