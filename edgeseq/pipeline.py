@@ -13,6 +13,7 @@ from edgeseq import registry
 from edgeseq.errors import EdgeseqError, InternalError, UsageError
 from edgeseq.ir import facts
 from edgeseq.ir.infer import describe, unknown_values
+from edgeseq.ir.names import name_nodes
 from edgeseq.ir.passes import GraphPass, Refusal, walk
 from edgeseq.ir.settings import Settings
 
@@ -108,6 +109,7 @@ def prepare(
     settings = settings or Settings()
     if stop_after is not None and stop_after not in passes:
         raise UsageError(f"unknown stage '{stop_after}'", fix=registry.hint(stop_after, passes))
+    name_nodes(model)
     done: list[PassRecord] = []
     warnings = facts.get(model, facts.Warnings)
     if warnings is not None:

@@ -53,9 +53,14 @@ class BindShapes(GraphPass):
                 dims.append(dim)
             elif given is not None:
                 size = given[axis]
-                dims.append(size if isinstance(size, int) else ir.SymbolicDim(size))
+                if isinstance(size, str):
+                    dims.append(binding.sizes.get(size) or ir.SymbolicDim(size))
+                else:
+                    dims.append(size)
             elif dim.value in binding.sizes:
                 dims.append(binding.sizes[dim.value])
+            elif dim.value in binding.renamed:
+                dims.append(ir.SymbolicDim(binding.renamed[dim.value]))
             elif _is_batch(dim, axis):
                 self.notes.append(f"dimension {axis} of '{value.name}' ({_called(dim)}) is 1")
                 dims.append(1)
@@ -65,6 +70,9 @@ class BindShapes(GraphPass):
 
     def _declare_time(self, model: ir.Model, binding: _Binding) -> None:
         if binding.time is None:
+            facts.drop(model, facts.DimRange)
+            for value in model.graph.inputs:
+                facts.drop(value, facts.TimeAxis)
             return
         low, high = binding.range or DEFAULT_RANGE
         if binding.range is None:
@@ -81,9 +89,10 @@ PASS = BindShapes
 
 @dataclasses.dataclass(frozen=True)
 class _Binding:
-    """Sizes by name, and the name and range of time."""
+    """Sizes by name, new names of dimensions that are time, and the name and range of time."""
 
     sizes: dict[str, int]
+    renamed: dict[str, str]
     time: str | None
     range: tuple[int, int] | None
 
@@ -153,20 +162,27 @@ def _bindings(model: ir.Model, settings: Settings) -> _Binding:
                 f"--dim {name}={size[0]}:{size[1]}: a range needs 1 <= low <= high",
                 fix=f"--dim {name}=1:{max(size)}",
             )
-    times = set(ranges)
+    times, renamed = set(ranges), dict[str, str]()
     for value in model.graph.inputs:
-        for dim, size in zip(
-            value.shape or (), settings.shapes.get(value.name or "", ()), strict=False
-        ):
-            if isinstance(size, str) and size not in sizes:
-                times.add(size)
-            if isinstance(size, int) and isinstance(dim, ir.SymbolicDim) and dim.value:
-                _agree(sizes, dim.value, size, f"--shape {value.name}")
-    return _find_time(model, sizes, times, ranges)
+        given = settings.shapes.get(value.name or "", ())
+        for dim, wish in zip(value.shape or (), given, strict=False):
+            name = dim.value if isinstance(dim, ir.SymbolicDim) else None
+            if isinstance(wish, str) and wish not in sizes:
+                times.add(wish)
+                renamed[name or wish] = wish
+            elif isinstance(wish, str):
+                _agree(sizes, name or wish, sizes[wish], f"--shape {value.name}")
+            elif name is not None:
+                _agree(sizes, name, wish, f"--shape {value.name}")
+    return _find_time(model, sizes, times, ranges, renamed)
 
 
 def _find_time(
-    model: ir.Model, sizes: dict[str, int], times: set[str], ranges: dict[str, tuple[int, int]]
+    model: ir.Model,
+    sizes: dict[str, int],
+    times: set[str],
+    ranges: dict[str, tuple[int, int]],
+    renamed: dict[str, str],
 ) -> _Binding:
     declared = facts.get(model, facts.DimRange)
     free = {
@@ -176,7 +192,7 @@ def _find_time(
         if _is_named(dim) and dim.value not in sizes
     }
     if not times and declared is not None and declared.symbol in free:
-        return _Binding(sizes, declared.symbol, (declared.low, declared.high))
+        return _Binding(sizes, renamed, declared.symbol, (declared.low, declared.high))
     times = times or {name for name in free if name.lower() in TIME_NAMES}
     if len(times) > 1:
         raise UsageError(
@@ -186,8 +202,8 @@ def _find_time(
         )
     time = next(iter(times), None)
     if time in ranges and ranges[time][0] == ranges[time][1]:
-        return _Binding({**sizes, time: ranges[time][0]}, None, None)
-    return _Binding(sizes, time, ranges.get(time or ""))
+        return _Binding({**sizes, time: ranges[time][0]}, renamed, None, None)
+    return _Binding(sizes, renamed, time, ranges.get(time or ""))
 
 
 def _agree(sizes: dict[str, int], name: str, size: int, flag: str) -> None:
@@ -200,26 +216,28 @@ def _agree(sizes: dict[str, int], name: str, size: int, flag: str) -> None:
 
 
 def _require_all_bound(model: ir.Model, time: str | None) -> None:
-    """Raise one error that names every free dimension and a flag for each input."""
-    missing, flags = [], []
+    """Raise one error that names every free dimension, and the flags that bind them."""
+    missing, shapes, dims = [], [], []
     for value in model.graph.inputs:
         if value.shape is None:
             missing.append(f"input '{value.name}': no shape at all")
-            flags.append(f"--shape {value.name}=1,...")
+            shapes.append(f"--shape {value.name}=1,...")
             continue
         free = [d for d in value.shape if isinstance(d, ir.SymbolicDim)]
         free = [d for d in free if d.value is None or d.value != time]
         if free:
             names = ", ".join(_called(dim) for dim in free)
             missing.append(f"input '{value.name}': {_join(value.shape)} ({names})")
-            flags.append(f"--shape {value.name}={_join(value.shape, wildcard='SIZE')}")
-            flags += [f"or --dim {dim.value}=SIZE" for dim in free if dim.value]
+            sizes = ["SIZE" if any(d is f for f in free) else str(d) for d in value.shape]
+            shapes.append(f"--shape {value.name}={','.join(sizes)}")
+            dims += [f"--dim {dim.value}=SIZE" for dim in free if dim.value]
     if missing:
+        ways = [" ".join(shapes)] + [" ".join(dict.fromkeys(dims))] * bool(dims)
         raise UsageError(
             "dimensions without a size",
             at=missing,
             why="all sizes but time's are fixed when a model is compiled",
-            fix="; ".join(dict.fromkeys(flags)) + " (a dimension that is time: --dim NAME=1:4096)",
+            fix=" or ".join(ways) + " (a dimension that is time: --dim NAME=1:4096)",
         )
 
 
@@ -246,9 +264,9 @@ def _called(dim: ir.SymbolicDim) -> str:
     return f"'{dim.value}'" if dim.value else "unnamed"
 
 
-def _join(shape: object, wildcard: str = "?") -> str:
+def _join(shape: object) -> str:
     dims = list(shape) if isinstance(shape, (list, tuple, ir.Shape)) else []
-    return ",".join(wildcard if _is_free(dim) else str(dim) for dim in dims)
+    return ",".join("?" if _is_free(dim) else str(dim) for dim in dims)
 
 
 def _is_free(dim: object) -> bool:

@@ -64,10 +64,7 @@ def _rewrite(node: ir.Node, edit: Editor) -> bool | str:
     ]
     if any(bound is None for bounds in new for bound in bounds):
         return "its bounds move through time"
-    values = [
-        edit.ints([bound for bound in bounds if bound is not None], f"{node.name}.{name}")
-        for bounds, name in zip(new, ("starts", "ends"), strict=True)
-    ]
+    values = [edit.ints([bound for bound in bounds if bound is not None]) for bounds in new]
     edit.remake(node, "Slice", [source, *values, *node.inputs[3:]])
     return True
 

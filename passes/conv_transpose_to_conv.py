@@ -5,6 +5,7 @@ Refused with strides, with output padding, and where the new padding would be ne
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeseq.ir.edit import Editor, data_of
@@ -39,7 +40,7 @@ class ConvTransposeToConv(NodePass):
         # [groups * inputs, outputs, ...] -> [groups * outputs, inputs, ...]
         split = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
         swapped = split.swapaxes(1, 2).reshape(-1, weight.shape[0] // groups, *kernel)
-        mirrored = swapped[(..., *[slice(None, None, -1)] * rank)]
+        mirrored = np.flip(swapped, axis=tuple(range(2, 2 + rank)))
         source = node.inputs[1].name if node.inputs[1] is not None else None
         inputs = [node.inputs[0], edit.constant(mirrored, f"{node.name}.weight", source)]
         attributes = {

@@ -14,7 +14,8 @@ class EliminateCommon(GraphPass):
     def run(self, edit: Editor) -> bool:
         """Run onnx_ir's own passes; both leave states and outputs as they are."""
         shared = common.DeduplicateHashedInitializersPass(size_limit=1 << 62)(edit.model).modified
-        return common.CommonSubexpressionEliminationPass()(edit.model).modified or shared
+        merged = common.CommonSubexpressionEliminationPass()(edit.model).modified
+        return bool(merged or shared)
 
 
 PASS = EliminateCommon

@@ -23,7 +23,7 @@ class ExplicitPads(NodePass):
         source, weight = node.inputs[0], node.inputs[1]
         if source is None or source.shape is None or weight is None or weight.shape is None:
             return False
-        sizes, kernel = list(source.shape[2:]), [int(k) for k in list(weight.shape)[2:]]  # type: ignore[arg-type]
+        sizes, kernel = list(source.shape[2:]), [int(k) for k in list(weight.shape)[2:]]
         full = {
             "kernel_shape": kernel,
             "strides": _ints(node, "strides", [1] * len(kernel)),

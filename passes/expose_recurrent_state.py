@@ -146,11 +146,8 @@ def _carry_past(past: Past, edit: Editor) -> None:
     source = node.inputs[past.operand]
     if source is None or source.dtype is None or source.shape is None:
         raise ValueError(f"the input of {describe(node)} has no shape")
-    shape = [
-        past.steps if a == axis else int(d)
-        for a, d in enumerate(source.shape)
-        if a == axis or isinstance(d, int)
-    ]
+    shape = list(source.shape)
+    shape[axis] = past.steps
     state = _input(edit, _stem(node, "past"), _first_past(past, shape, source), source.dtype)
     joined = edit.emit(node, "Concat", [state, source], {"axis": axis})
     end = -past.lead if past.lead else np.iinfo(np.int64).max
@@ -181,9 +178,9 @@ def _use(past: Past, joined: ir.Value, edit: Editor) -> None:
             joined = edit.slice(node, joined, axis, 0, -dropped)
         edit.replace_node(node, joined)
     else:
-        pads = list(node.attributes["pads"].as_ints())
-        pads[axis - 2] = pads[axis - 2 + len(pads) // 2] = 0
-        attributes = {**node.attributes, "pads": ir.AttrInt64s("pads", pads)}
+        kept = list(node.attributes["pads"].as_ints())
+        kept[axis - 2] = kept[axis - 2 + len(kept) // 2] = 0
+        attributes = {**node.attributes, "pads": ir.AttrInt64s("pads", kept)}
         conv = edit.remake(node, "Conv", [joined, *node.inputs[1:]], attributes)
         if past.trim is not None:
             edit.replace_node(past.trim, conv.outputs[0])

@@ -50,7 +50,7 @@ def _is_known(output: ir.Value) -> bool:
 
 def _is_copied_output(node: ir.Node) -> bool:
     """Whether this is the Identity that makes a constant a graph output."""
-    return node.op_type == "Identity" and node.outputs[0].is_graph_output()
+    return bool(node.op_type == "Identity" and node.outputs[0].is_graph_output())
 
 
 def _replace_by_constants(node: ir.Node, edit: Editor) -> None:

@@ -107,7 +107,7 @@ def _into_next(node: ir.Node, conv: ir.Node, affine: _Affine, edit: Editor) -> b
     pads, auto = conv.attributes.get("pads"), conv.attributes.get("auto_pad")
     padded = pads is not None and any(pads.as_ints())
     if padded or (auto is not None and auto.as_string() not in ("NOTSET", "VALID")):
-        return f"{describe(conv)} pads with zeros, which the shift would change"
+        return f"{describe(conv)} pads with zeros, not with the shift"
     weight = data_of(conv.inputs[1])
     bias = data_of(conv.inputs[2]) if _has_bias(conv) else np.zeros(1)
     if weight is None or bias is None:

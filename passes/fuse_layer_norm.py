@@ -173,4 +173,5 @@ def _fitting(node: ir.Node, core: _Core) -> Array | None:
 
 def _name(node: ir.Node) -> str | None:
     constant = next(v for v in reversed(node.inputs) if v is not None and data_of(v) is not None)
-    return constant.name
+    name: str | None = constant.name
+    return name

@@ -107,9 +107,13 @@ def _gated_input(value: ir.Value | None) -> tuple[ir.Value, ir.Value] | None:
 def _who_is_who(gates: Gates, c: ir.Value) -> tuple[Operand, Operand]:
     """Return (x, h). Both are right; the state should be h, so that it can be carried.
 
-    The state comes from where the cell state comes from, or else from a graph input.
+    It has as many columns as units, and comes from where the cell state comes from, or else from
+    a graph input.
     """
     first, second = gates.operands
+    widths = [one.weight.shape[1] == gates.rows // 4 for one in (first, second)]
+    if widths.count(True) == 1:
+        return (first, second) if widths[1] else (second, first)
     home = view_source(c)
     for x, h in ((first, second), (second, first)):
         if view_source(h.value) is home:
@@ -126,7 +130,7 @@ def _emit(
     # Other nodes may use the cell state before the output is computed.
     before = cell.new_c.producer() or node
     bias = np.concatenate([gates.bias[rows], np.zeros(gates.rows)]).astype(dtype)
-    lead = edit.ints([0], f"{name}.lead")
+    lead = edit.ints([0])
     steps = [edit.emit(before, "Unsqueeze", [value, lead]) for value in (x.value, h.value, cell.c)]
     inputs = [
         steps[0],

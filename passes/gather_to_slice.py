@@ -30,7 +30,7 @@ class GatherToSlice(NodePass):
             return "it counts from the end of an axis that varies"
         if indices.ndim > 2:
             return f"its indices have {indices.ndim} dimensions"
-        numbers = [int(i) + (int(size) if i < 0 else 0) for i in indices.ravel()]  # type: ignore[arg-type]
+        numbers = [int(i) + (int(size) if i < 0 else 0) for i in indices.ravel()]
         rows = [numbers]
         if indices.ndim == 2:
             width = indices.shape[1]
@@ -42,9 +42,9 @@ class GatherToSlice(NodePass):
         if indices.ndim == 1:
             result = parts[0]
         elif indices.ndim == 0:
-            result = edit.emit(node, "Squeeze", [parts[0], edit.ints([axis], f"{node.name}.axes")])
+            result = edit.emit(node, "Squeeze", [parts[0], edit.ints([axis])])
         else:
-            axes = edit.ints([axis], f"{node.name}.axes")
+            axes = edit.ints([axis])
             tall = [edit.emit(node, "Unsqueeze", [part, axes]) for part in parts]
             result = tall[0] if len(tall) == 1 else edit.emit(node, "Concat", tall, {"axis": axis})
         edit.replace_node(node, result)

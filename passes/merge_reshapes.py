@@ -24,7 +24,7 @@ class MergeReshapes(NodePass):
         known = data_of(node.inputs[1])
         shape = node.inputs[1]
         if known is None or list(known) != target:
-            shape = edit.ints(target, f"{node.name}.shape")
+            shape = edit.ints(target)
         edit.remake(node, "Reshape", [first.inputs[0], shape])
         return True
 

@@ -54,11 +54,12 @@ def _written(node: ir.Node, indices: Array, shape: tuple[int, ...]) -> Array:
     """Return the linear positions of the written elements, in order of the updates."""
     places = np.arange(math.prod(shape)).reshape(shape)
     if node.op_type == "ScatterND":
-        return places[tuple(np.moveaxis(indices, -1, 0))].ravel()
-    axis = axis_of(node, 0, len(shape))
-    grid = list(np.indices(indices.shape))
-    grid[axis] = indices
-    return places[tuple(grid)].ravel()
+        grid = list(np.moveaxis(indices, -1, 0))
+    else:
+        grid = list(np.indices(indices.shape))
+        grid[axis_of(node, 0, len(shape))] = indices
+    written: Array = places[tuple(grid)]
+    return written.ravel()
 
 
 def _box(written: Array, shape: tuple[int, ...]) -> _Box | None:

@@ -113,7 +113,7 @@ def _taps(root: ir.Value, end: ir.Value, region: list[ir.Node], edit: Editor) ->
         for value in node.inputs:
             if value is not None:
                 data = arrays.get(value)
-                inputs.append(value.const_value.numpy() if data is None else data)  # type: ignore[union-attr]
+                inputs.append(value.const_value.numpy() if data is None else data)
         if node.op_type == "Pad" and not _pads_zeros(node, inputs):
             return "its border is not zero"
         if node.op_type == "Pad":
@@ -168,16 +168,20 @@ def _convolve(node: ir.Node, weight: Array, root: ir.Value, taps: _Taps, edit: E
     source, target = static_shape(root) or (), static_shape(node.inputs[0]) or ()
     bounds = _bounds(taps)
     kernel = [high - low + 1 for low, high in bounds]
-    wide = np.zeros((weight.shape[0], source[1], *kernel), weight.dtype)
+    wide = np.zeros((weight.shape[0], source[1], math.prod(kernel)), weight.dtype)
     columns = weight.reshape(weight.shape[0], -1)
     for place, (channel, offset) in enumerate(zip(taps.channel, taps.offset, strict=True)):
-        at = tuple(o - low for o, (low, _) in zip(offset, bounds, strict=True))
-        wide[(slice(None), channel, *at)] += columns[:, place]
+        at = [o - low for o, (low, _) in zip(offset, bounds, strict=True)]
+        wide[:, channel, np.ravel_multi_index(at, kernel)] += columns[:, place]
     begin = [-low for low, _ in bounds]
     sizes = zip(target[2:], source[2:], kernel, begin, strict=True)
     end = [after - before + k - 1 - b for after, before, k, b in sizes]
     name = None if node.inputs[1] is None else node.inputs[1].name
-    inputs = [root, edit.constant(wide, f"{node.name}.weight", name), *node.inputs[2:]]
+    inputs = [
+        root,
+        edit.constant(wide.reshape(*wide.shape[:2], *kernel), f"{node.name}.weight", name),
+        *node.inputs[2:],
+    ]
     attributes = {
         **{k: v for k, v in node.attributes.items() if k not in ("auto_pad", "dilations")},
         "kernel_shape": kernel,

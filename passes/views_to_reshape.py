@@ -34,7 +34,7 @@ class ViewsToReshape(NodePass):
         known = data_of(node.inputs[1]) if node.op_type == "Reshape" else None
         if known is not None and known.tolist() == target:
             return False
-        edit.remake(node, "Reshape", [node.inputs[0], edit.ints(target, f"{node.name}.shape")])
+        edit.remake(node, "Reshape", [node.inputs[0], edit.ints(target)])
         return True
 
 

@@ -14,8 +14,8 @@ from edgeseq.errors import UnsupportedModelError, UsageError
 from edgeseq.frontends.onnx_external import load_external
 from edgeseq.frontends.onnx_opset import INTERNAL_OPSET, OLDEST_OPSET, upgrade
 from edgeseq.ir import facts
-from edgeseq.ir.edit import Editor
-from edgeseq.ir.infer import bodies, describe, schema_of
+from edgeseq.ir.infer import bodies, describe
+from edgeseq.ir.names import name_nodes
 from edgeseq.ir.passes import walk
 
 OWN_DOMAIN = "edgeseq"
@@ -42,7 +42,8 @@ def import_onnx(path: str | Path) -> ir.Model:
     model = ir.from_proto(proto)
     _drop_default_inputs(model.graph)
     common.InlinePass(lambda function: function.domain != OWN_DOMAIN)(model)
-    _name_everything(model)
+    name_nodes(model)
+    _note_weights(model)
     upgrade(model)
     _warn_of_known_errors(model)
     return model
@@ -166,17 +167,8 @@ def _drop_default_inputs(graph: ir.Graph) -> None:
         graph.inputs.remove(value)
 
 
-def _name_everything(model: ir.Model) -> None:
-    """Give every node a unique name, and note names of the file as the user's."""
-    edit = Editor(model)
-    seen: set[str] = set()
-    for node in walk(model.graph):
-        if node.name:
-            facts.put(node, facts.SourceName(node.name))
-        first = next((output.name for output in node.outputs if output.name), node.op_type)
-        if not node.name or node.name in seen:
-            node.name = edit.name(node.name or f"{node.op_type}.{first}")
-        seen.add(node.name)
+def _note_weights(model: ir.Model) -> None:
+    """Note the names of initializers as the user's."""
     for graph in [model.graph, *(body for node in walk(model.graph) for body in bodies(node))]:
         for name, value in graph.initializers.items():
             facts.put(value, facts.SourceName(name))
@@ -198,4 +190,4 @@ def _warn_of_known_errors(model: ir.Model) -> None:
         facts.put(model, facts.Warnings("\n".join(lines)))
 
 
-__all__ = ["INTERNAL_OPSET", "check_supported", "import_onnx", "operator", "schema_of"]
+__all__ = ["INTERNAL_OPSET", "check_supported", "import_onnx", "operator"]

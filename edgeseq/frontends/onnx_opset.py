@@ -78,9 +78,9 @@ class _Old:
         """Give the node other inputs and drop the attributes they replace."""
         self.edit.remake(self.node, self.node.op_type, inputs, self.attributes(*without))
 
-    def ints(self, name: str, numbers: Sequence[int] | int) -> ir.Value:
+    def ints(self, numbers: Sequence[int] | int) -> ir.Value:
         """Make a constant of axes, sizes or bounds."""
-        return self.edit.ints(numbers, f"{self.node.name}.{name}")
+        return self.edit.ints(numbers)
 
     def like_input(self, name: str, number: float) -> ir.Value:
         """A scalar of the first input's type."""
@@ -93,13 +93,13 @@ class _Old:
 def _axes_to_input(old: _Old) -> None:
     """Squeeze, Unsqueeze, ReduceSum (13), other reductions (18): axes became an input."""
     if (axes := old.attribute("axes")) is not None:
-        old.remake([old.node.inputs[0], old.ints("axes", axes.as_ints())], "axes")
+        old.remake([old.node.inputs[0], old.ints(axes.as_ints())], "axes")
 
 
 def _split(old: _Old) -> None:
     """13: sizes became an input; 18: their absence needs `num_outputs`."""
     if (sizes := old.attribute("split")) is not None:
-        old.remake([old.node.inputs[0], old.ints("split", sizes.as_ints())], "split")
+        old.remake([old.node.inputs[0], old.ints(sizes.as_ints())], "split")
     elif len(old.node.inputs) < 2 or old.node.inputs[1] is None:
         old.node.attributes["num_outputs"] = ir.AttrInt64("num_outputs", len(old.node.outputs))
 
@@ -121,7 +121,7 @@ def _softmax(old: _Old) -> None:
 
 def _pad(old: _Old) -> None:
     """11: pads and value became inputs."""
-    inputs = [old.node.inputs[0], old.ints("pads", old.node.attributes["pads"].as_ints())]
+    inputs = [old.node.inputs[0], old.ints(old.node.attributes["pads"].as_ints())]
     if (value := old.attribute("value")) is not None:
         inputs.append(old.like_input("value", value.as_float()))
     old.remake(inputs, "pads", "value")
@@ -133,9 +133,8 @@ def _slice(old: _Old) -> None:
     ends = old.node.attributes["ends"].as_ints()
     given = old.attribute("axes")
     axes = list(range(len(starts))) if given is None else given.as_ints()
-    bounds = (("starts", starts), ("ends", ends), ("axes", axes))
-    values = [old.ints(name, numbers) for name, numbers in bounds]
-    old.remake([old.node.inputs[0], *values], "starts", "ends", "axes")
+    bounds = [old.ints(numbers) for numbers in (starts, ends, axes)]
+    old.remake([old.node.inputs[0], *bounds], "starts", "ends", "axes")
 
 
 def _clip(old: _Old) -> None:
@@ -166,7 +165,7 @@ def _batch_normalization(old: _Old) -> None:
 def _top_k(old: _Old) -> None:
     """10: k became an input."""
     if (k := old.attribute("k")) is not None:
-        old.remake([old.node.inputs[0], old.ints("k", [k.as_int()])], "k")
+        old.remake([old.node.inputs[0], old.ints([k.as_int()])], "k")
 
 
 def _to_resize(old: _Old) -> None:
@@ -199,7 +198,7 @@ def _dft(old: _Old) -> None:
     """20: the axis became an input."""
     axis, inputs = old.attribute("axis"), old.node.inputs
     length = inputs[1] if len(inputs) > 1 else None
-    old.remake([inputs[0], length, old.ints("axis", axis.as_int() if axis else 1)], "axis")
+    old.remake([inputs[0], length, old.ints(axis.as_int() if axis else 1)], "axis")
 
 
 def _grid_sample(old: _Old) -> None:
@@ -223,8 +222,8 @@ def _group_normalization(old: _Old) -> None:
     if not isinstance(channels, int):
         raise _CannotAdaptError("the number of channels is not known")
     groups = node.attributes["num_groups"].as_int()
-    each = old.ints("each", [groups, channels // groups])
-    flat, last = old.ints("channels", [channels]), old.ints("last", [1])
+    each = old.ints([groups, channels // groups])
+    flat, last = old.ints([channels]), old.ints([1])
     inputs: list[ir.Value | None] = [source]
     for value in node.inputs[1:]:
         tall = edit.emit(node, "Unsqueeze", [value, last])

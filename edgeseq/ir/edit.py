@@ -10,10 +10,13 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseq.ir import facts
-from edgeseq.ir.infer import Inference, bodies
+from edgeseq.ir.infer import Inference, bodies, tensor_of
 
 Array = npt.NDArray[Any]
-Attribute = int | float | str | Sequence[int] | Sequence[float] | ir.Graph | ir.TensorProtocol
+
+_END = np.iinfo(np.int64).max
+Attribute = Any  # a number, a string, a list of them, a tensor, a graph, or an ir.Attr
+Attributes = Mapping[str, Attribute]
 
 
 class Editor:
@@ -41,8 +44,7 @@ class Editor:
         """Add an initializer; `source` is the user's own name for it."""
         array = np.asarray(data)
         name = self.name(wish)
-        # ascontiguousarray turns a scalar into a vector, hence the reshape.
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+        tensor = tensor_of(array, name)
         value = ir.Value(
             name=name,
             type=ir.TensorType(tensor.dtype),
@@ -54,16 +56,22 @@ class Editor:
         self.model.graph.register_initializer(value)
         return value
 
-    def ints(self, data: Sequence[int] | int, wish: str) -> ir.Value:
-        """Add an int64 initializer: shapes, axes, bounds."""
-        return self.constant(np.array(data, np.int64), wish)
+    def ints(self, data: Sequence[int] | int, wish: str | None = None) -> ir.Value:
+        """Return an int64 initializer, shared by all that need the same shape, axes or bounds."""
+        array = np.array(data, np.int64)
+        words = ["end" if i == _END else str(i) for i in array.ravel().tolist()]
+        name = wish or "_".join(["ints" if array.ndim else "int", *words])
+        known = data_of(self.model.graph.initializers.get(name))
+        if known is not None and known.dtype == np.int64 and np.array_equal(known, array):
+            return self.model.graph.initializers[name]
+        return self.constant(array, name)
 
     def emit(
         self,
         before: ir.Node,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, Attribute] | None = None,
+        attributes: Attributes | None = None,
         *,
         name: str | None = None,
     ) -> ir.Value:
@@ -75,7 +83,7 @@ class Editor:
         before: ir.Node,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, Attribute] | None = None,
+        attributes: Attributes | None = None,
         *,
         count: int,
         name: str | None = None,
@@ -97,21 +105,19 @@ class Editor:
         self, before: ir.Node, value: ir.Value, axis: int, start: int, end: int, step: int = 1
     ) -> ir.Value:
         """Insert `value[..., start:end:step, ...]`."""
-        stem = f"{before.name}.slice"
-        bounds = [self.ints([number], stem) for number in (start, end, axis, step)]
+        bounds = [self.ints([number]) for number in (start, end, axis, step)]
         return self.emit(before, "Slice", [value, *bounds[: 4 if step != 1 else 3]])
 
     def reshape(self, before: ir.Node, value: ir.Value, dims: Sequence[int]) -> ir.Value:
         """Insert a Reshape to constant dimensions."""
-        target = self.ints(list(dims), f"{before.name}.shape")
-        return self.emit(before, "Reshape", [value, target])
+        return self.emit(before, "Reshape", [value, self.ints(dims)])
 
     def remake(
         self,
         node: ir.Node,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, Attribute] | None = None,
+        attributes: Attributes | None = None,
     ) -> ir.Node:
         """Put another operator in a node's place: the names stay, shapes are computed anew."""
         if node.graph is None:
@@ -203,7 +209,8 @@ def data_of(value: ir.Value | None) -> Array | None:
     """Return the data of an initializer, or None."""
     if value is None or value.const_value is None or value.is_graph_input():
         return None
-    return value.const_value.numpy()
+    array: Array = value.const_value.numpy()
+    return array
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

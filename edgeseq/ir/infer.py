@@ -109,7 +109,7 @@ class Inference:
         """Run a standard node on data; absent inputs are left out of `inputs`."""
         names = [value.name for value in node.inputs if value is not None]
         opsets = self._model.opset_imports
-        run = onnx.reference.ReferenceEvaluator(ir.to_proto(node), opsets=opsets)
+        run = onnx.reference.ReferenceEvaluator(ir.serde.serialize_node(node), opsets=opsets)
         with np.errstate(all="ignore"):
             results = run.run(None, dict(zip(names, inputs, strict=True)))
         return [np.asarray(result) for result in results]
@@ -123,7 +123,9 @@ class Inference:
     def _stand_ins(self, value: ir.Value) -> list[list[Array]] | None:
         """Arrays without memory that have the value's shape: enough for Shape and Size."""
         shapes = self.shapes(value)
-        return shapes and [[np.broadcast_to(np.uint8(0), shape)] for shape in shapes]
+        if shapes is None:
+            return None
+        return [[np.broadcast_to(np.uint8(0), shape)] for shape in shapes]
 
     def _worth_computing(self, node: ir.Node) -> bool:
         for output in node.outputs:
@@ -141,7 +143,7 @@ class Inference:
         inputs = [value for value in node.inputs if value is not None]
         if schema is None or any(value.dtype is None for value in inputs):
             return None
-        proto = ir.to_proto(node)
+        proto = ir.serde.serialize_node(node)
         shapes = [self.shapes(value) for value in inputs]
         data = [self._shape_data(value) for value in inputs]
         static = all(s is not None and len(set(s)) == 1 for s in shapes) and not any(
@@ -208,11 +210,12 @@ class Inference:
         value.shape = self.samples.shape(known) if known[0] else ir.Shape([])
 
     def _remember(self, value: ir.Value, arrays: Sequence[Array]) -> None:
-        if all(np.array_equal(arrays[0], array, equal_nan=_floats(array)) for array in arrays[1:]):
+        first = arrays[0]
+        if all(
+            one is first or np.array_equal(first, one, equal_nan=_floats(one)) for one in arrays
+        ):
             if not value.is_graph_input():
-                value.const_value = ir.tensor(
-                    np.ascontiguousarray(arrays[0]).reshape(arrays[0].shape), name=value.name
-                )
+                value.const_value = tensor_of(first, value.name)
             return
         self._varying[value] = tuple(arrays)
 
@@ -285,6 +288,12 @@ class Inference:
             output.dtype = ends[0].dtype
             if ends[0].shape is not None and ends[0].shape == ends[1].shape:
                 output.shape = ends[0].shape
+
+
+def tensor_of(array: Array, name: str | None) -> ir.Tensor:
+    """Wrap an array, row-major, for an initializer."""
+    # ascontiguousarray turns a scalar into a vector, hence the reshape.
+    return ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
 
 
 def bodies(node: ir.Node) -> list[ir.Graph]:

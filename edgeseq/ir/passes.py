@@ -22,7 +22,7 @@ class Refusal:
     reason: str
 
 
-class GraphPass(ir.passes.InPlacePass):
+class GraphPass(ir.passes.InPlacePass):  # type: ignore[misc]
     """A pass over the whole model; nodes that lose their last use are removed after it."""
 
     def __init__(self, settings: Settings | None = None) -> None:

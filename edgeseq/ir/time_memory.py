@@ -175,7 +175,8 @@ def recurrence(node: ir.Node, line: Timeline) -> Sequence[Track]:
     if len(node.inputs) > 4 and node.inputs[4] is not None:
         raise MixesTimeError("the lengths of its sequences are given")
     line.recurrences.append(node)
-    return [time, Latest(), Latest()][: len(node.outputs)]
+    found: list[Track] = [time, Latest(), Latest()]
+    return found[: len(node.outputs)]
 
 
 def scan(node: ir.Node, line: Timeline) -> Sequence[Track]:
