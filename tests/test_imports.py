@@ -21,7 +21,7 @@ LAYERS = [
     {"lower", "validate"},
     {"bench", "report", "artifact"},
     {"api"},
-    {"cli", "backend"},
+    {"cli", "backend", "testing"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "tvm"}
