@@ -14,6 +14,25 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
+def inline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Run:
+    """The same in this process: seconds faster, for whatever does not need one of its own."""
+
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        from edgeseq.cli import main
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "100")
+        capfd.readouterr()
+        code = main([str(a) for a in args])
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(list(args), code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
 def edgeseq(tmp_path: Path) -> Run:
     """Run `edgeseq ARGS` in an empty folder."""
 

@@ -67,9 +67,9 @@ def test_tables_files_and_numbers(edgeseq, scale: Path, tmp_path: Path) -> None:
     assert [stream.step(x)[0, 0] for _ in range(3)] == [3, 6, 9]
 
 
-def test_json_is_one_object_on_stdout(edgeseq, scale: Path, tmp_path: Path) -> None:
+def test_json_is_one_object_on_stdout(inline, scale: Path, tmp_path: Path) -> None:
     flags = ["-o", "dist", "--target", "c", "--const", "gain=3", "--json", "--name", "amp"]
-    done = edgeseq("compile", scale, *flags)
+    done = inline("compile", scale, *flags)
     report = json.loads(done.stdout)
     assert report["output"] == "dist"
     assert report["name"] == "amp"
@@ -80,21 +80,21 @@ def test_json_is_one_object_on_stdout(edgeseq, scale: Path, tmp_path: Path) -> N
     assert "import" in {e["stage"] for e in report["events"]}
 
 
-def test_recipe_and_quiet(edgeseq, scale: Path, tmp_path: Path) -> None:
+def test_recipe_and_quiet(inline, scale: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "edgeseq.toml"
     recipe.write_text(
         '[compile]\nmodel = "scale.onnx"\noutput = "dist"\ntarget = "c"\nconst.gain = 2\n'
     )
-    done = edgeseq("compile", "--recipe", recipe, "--quiet")
+    done = inline("compile", "--recipe", recipe, "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     flags = json.loads((tmp_path / "dist/manifest.json").read_text())["flags"]
     assert flags["consts"] == {"gain": 2}
 
 
-def test_emit_ir_and_keep(edgeseq, scale: Path, tmp_path: Path) -> None:
+def test_emit_ir_and_keep(inline, scale: Path, tmp_path: Path) -> None:
     flags = ["--target", "c", "--emit-ir", "fold-constants", "--keep", "kept"]
-    done = edgeseq("compile", scale, "-o", "dist", *flags)
+    done = inline("compile", scale, "-o", "dist", *flags)
     assert done.returncode == 0, done.stderr
     kept = sorted(p.name for p in (tmp_path / "kept").glob("*.onnx"))
     assert any("fold-constants" in name for name in kept)
@@ -102,24 +102,24 @@ def test_emit_ir_and_keep(edgeseq, scale: Path, tmp_path: Path) -> None:
         onnx.checker.check_model(onnx.load(file))
 
 
-def test_the_output_folder_is_not_overwritten(edgeseq, scale: Path, tmp_path: Path) -> None:
-    first = edgeseq("compile", scale, "-o", "dist", "--target", "c", "--name", "one")
+def test_the_output_folder_is_not_overwritten(inline, scale: Path, tmp_path: Path) -> None:
+    first = inline("compile", scale, "-o", "dist", "--target", "c", "--name", "one")
     assert first.returncode == 0, first.stderr
-    again = edgeseq("compile", scale, "-o", "dist", "--target", "c", "--name", "two")
+    again = inline("compile", scale, "-o", "dist", "--target", "c", "--name", "two")
     assert again.returncode == 2
     assert again.stderr.startswith("edgeseq: error: the output folder 'dist' exists\n  why: ")
     assert (tmp_path / "dist/c/one.c").is_file()
-    forced = edgeseq("compile", scale, "-o", "dist", "--target", "c", "--name", "two", "--force")
+    forced = inline("compile", scale, "-o", "dist", "--target", "c", "--name", "two", "--force")
     assert forced.returncode == 0, forced.stderr
     assert [p.name for p in (tmp_path / "dist/c").glob("*.c")] == ["two.c"]
     assert leftovers(tmp_path) == ["dist"]
 
 
-def test_force_replaces_nothing_but_artifacts(edgeseq, scale: Path, tmp_path: Path) -> None:
+def test_force_replaces_nothing_but_artifacts(inline, scale: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("precious")
-    done = edgeseq("compile", scale, "-o", "mine", "--target", "c", "--force")
+    done = inline("compile", scale, "-o", "mine", "--target", "c", "--force")
     assert done.returncode == 2
     assert "'mine' is not an artifact, and --force replaces only artifacts" in done.stderr
     assert (mine / "thesis.txt").read_text() == "precious"
@@ -151,13 +151,13 @@ def test_unsupported_operators_are_all_listed(edgeseq, tmp_path: Path) -> None:
     ],
 )
 def test_files_that_are_no_models(
-    edgeseq, scale: Path, tmp_path: Path, content: bytes | str | None, what: str
+    inline, scale: Path, tmp_path: Path, content: bytes | str | None, what: str
 ) -> None:
     if content == "truncated":
         content = scale.read_bytes()[:-40]
     if isinstance(content, bytes):
         (tmp_path / "m.onnx").write_bytes(content)
-    done = edgeseq("compile", "m.onnx", "-o", "dist", "--target", "c", "-q")
+    done = inline("compile", "m.onnx", "-o", "dist", "--target", "c", "-q")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"edgeseq: error: {what}")
     assert leftovers(tmp_path) == []
@@ -178,12 +178,12 @@ def test_files_that_are_no_models(
     ],
 )
 def test_flags_that_do_not_fit_the_model(
-    edgeseq, tmp_path: Path, flags: list[str], what: str
+    inline, tmp_path: Path, flags: list[str], what: str
 ) -> None:
     shape = ["rows", "columns", 3]
     node = helper.make_node("Relu", ["x"], ["y"], "relu")
     file = save(tmp_path / "m.onnx", [node], {"x": shape}, {"y": shape})
-    done = edgeseq("compile", file, "-o", "dist", "--target", "c", "-q", *flags)
+    done = inline("compile", file, "-o", "dist", "--target", "c", "-q", *flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"edgeseq: error: {what}")
     assert leftovers(tmp_path) == []
