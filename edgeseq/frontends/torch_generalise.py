@@ -27,7 +27,9 @@ from edgeseq.frontends.torch_errors import trace_line
 
 _WINDOW = {"stride", "padding", "dilation", "groups", "output_padding", "kernel_size"}
 _NORMS = {"normalized_shape", "num_groups", "eps", "momentum", "p", "negative_slope"}
-_RESHAPES = {"view", "reshape", "_unsafe_view", "unflatten"}
+_AXES = {"dim", "dims", "dim0", "dim1", "start_dim", "end_dim", "dtype", "layout", "correction"}
+_RESHAPES = {"view", "reshape", "_unsafe_view"}
+_FACTORIES = {"zeros", "new_zeros"}
 _PARTS = {"slice", "select", "narrow"}
 _ENDS = {0, 1, -1}
 _HARMLESS = {0, 1, -1, 2, 0.5}
@@ -67,7 +69,7 @@ def generalise(program: ExportedProgram, dynamic: Any = None) -> Generalised:
     if not doubts:
         for wish in _wishes(program, length):
             try:
-                return _traced_again(program, wish)
+                return _traced_again(program, length, wish)
             except EdgeseqError:
                 continue
     why = doubts[0] if doubts else "other lengths do not fit its shapes"
@@ -78,19 +80,22 @@ def _as_asked(program: ExportedProgram, dynamic: Any) -> Generalised:
     example = _example(program)
     named = plan(program.module(check_guards=False).forward, example, dynamic).named
     sizes = [value.shape for value in _input_values(program)]
-    frozen = [one for one in named if isinstance(sizes[one.tensor][one.axis], int)]
+    frozen = {one.name: sizes[one.tensor][one.axis] for one in named}
+    frozen = {name: size for name, size in frozen.items() if isinstance(size, int)}
     if not frozen:
         return Generalised(program, named)
-    for one in frozen:
-        size = int(sizes[one.tensor][one.axis])
-        if doubts := list(_doubts(program, size)):
-            raise UnsupportedModelError(
-                f"dimension '{one.name}' is frozen to {size} in the program",
-                at=doubts,
-                why="these numbers could have been computed from it when the program was made",
-                fix=_way_out(),
-            )
-    return _traced_again(program, dynamic)
+    name, length = min(frozen.items())
+    doubts = list(_doubts(program, length))
+    if len(frozen) > 1 or doubts:
+        raise UnsupportedModelError(
+            f"dimension '{name}' is frozen to {length} in the program",
+            at=doubts,
+            why="these numbers could have been computed from it when the program was made"
+            if doubts
+            else f"only one dimension can be freed, not {', '.join(sorted(frozen))}",
+            fix=_way_out(),
+        )
+    return _traced_again(program, length, dynamic)
 
 
 def _way_out() -> str:
@@ -136,11 +141,14 @@ def _wishes(program: ExportedProgram, length: int) -> Iterator[dict[str, dict[in
         yield together
 
 
-def _traced_again(program: ExportedProgram, dynamic: Any) -> Generalised:
+def _traced_again(program: ExportedProgram, length: int, dynamic: Any) -> Generalised:
     module = program.module(check_guards=False)
     for node in module.graph.nodes:
         if node.target in _KINDS:
             _keep_whole(node, _KINDS[node.target])
+        elif _operator(node) in _RESHAPES and _follows(node, length):
+            x, sizes, *rest = node.args
+            node.args = (x, [-1 if size == length else size for size in sizes], *rest)
     module.recompile()
     again = plan(module.forward, _example(program), dynamic)
     traced = capture(module, again)
@@ -206,7 +214,7 @@ def _doubts(program: ExportedProgram, length: int) -> Iterator[str]:
         given += [(one, node.kwargs[one.name]) for one in schema if one.name in node.kwargs]
         for argument, value in given:
             numbers = list(_numbers(value))
-            if numbers and not _explained(node, argument, numbers, length):
+            if numbers and not _explained(node, argument.name, numbers, length):
                 line = trace_line(node.meta.get("stack_trace")) or f"node '{node.name}'"
                 yield f"{line} (the number {numbers[0]})"
 
@@ -219,20 +227,32 @@ def _numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-def _explained(node: Node, argument: Any, numbers: Sequence[float], length: int) -> bool:
-    kind = str(argument.real_type)
-    operator = str(node.target).split(".")[1]
-    if argument.name in _WINDOW | _NORMS:
+def _explained(node: Node, name: str, numbers: Sequence[float], length: int) -> bool:
+    operator = _operator(node)
+    if name in _WINDOW | _NORMS | _AXES:
         return True
-    if "Sym" not in kind and "int" in kind:
-        return True  # an axis, a number of parts, a dtype
-    if "number" in kind or "float" in kind:
-        return length > 4 and all(number in _HARMLESS for number in numbers)
     if operator in _RESHAPES:
-        return all(number <= 1 or number % length for number in numbers)
+        multiples = [number for number in numbers if number > 1 and number % length == 0]
+        return not multiples or _follows(node, length)
     if operator in _PARTS:
         return all(number in _ENDS or number >= _UNLIMITED for number in numbers)
-    return bool(node.users) and all(_is_initial_state(node, user) for user in node.users)
+    if operator in _FACTORIES:
+        return bool(node.users) and all(_is_initial_state(node, user) for user in node.users)
+    return length > 4 and all(number in _HARMLESS for number in numbers)
+
+
+def _operator(node: Node) -> str:
+    """`view` for `aten.view.default`."""
+    return str(node.target).split(".")[1] if isinstance(node.target, torch._ops.OpOverload) else ""
+
+
+def _follows(node: Node, length: int) -> bool:
+    """Whether the one size that is the length follows from the others, so that it may be -1."""
+    sizes = node.args[1]
+    if not isinstance(sizes, list | tuple) or -1 in sizes:
+        return False
+    multiples = [n for n in sizes if isinstance(n, int) and n > 1 and n % length == 0]
+    return multiples == [length]
 
 
 def _is_initial_state(node: Node, user: Node) -> bool:

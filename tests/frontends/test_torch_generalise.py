@@ -105,6 +105,40 @@ def test_asking_for_it_is_refused_with_the_line() -> None:
     assert "package.module:factory" in caught.value.fix
 
 
+class Window(nn.Module):
+    """Frames by a number that is not the length, but could have been computed from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.core(x)[0][:, 2:]
+
+
+class Square(nn.Module):
+    """As many features as frames: a reshape does not tell which is which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = nn.GRU(9, 9, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.core(x)[0].reshape(9, 9)
+
+
+@pytest.mark.parametrize(
+    ("module", "features", "text"),
+    [(Window(), 4, "[:, 2:] (the number 2)"), (Square(), 9, "reshape(9, 9) (the number 9)")],
+    ids=["window", "square"],
+)
+def test_doubt_keeps_it_frozen(module: nn.Module, features: int, text: str) -> None:
+    program = torch.export.export(module.eval(), (torch.randn(1, 9, features),))
+    warning = facts.get(import_torch(program), facts.Warnings)
+    assert warning is not None
+    assert text in warning.text
+
+
 def test_names_the_user_gives() -> None:
     _, program = frozen(models.denoiser)
     model = import_torch(program, None, {"bands": {1: "frames"}})
@@ -120,7 +154,9 @@ def test_one_step_stays_one_step() -> None:
 
 def test_a_dynamic_program_keeps_its_symbols() -> None:
     module, inputs, _ = models.causal_convolution()
-    program = torch.export.export(module.eval(), inputs, dynamic_shapes=({2: Dim("length")},))
+    program = torch.export.export(
+        module.eval(), inputs, dynamic_shapes=({2: Dim("length", min=10)},)
+    )
     model = import_torch(program)
     assert facts.get(model.graph.inputs[0], facts.TimeAxis) == facts.TimeAxis(2, "T")
     assert_same(module, model, {"x": torch.randn(1, 4, 31)})
