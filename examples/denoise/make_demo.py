@@ -20,10 +20,8 @@ def main() -> None:
     """Mix at 3 dB and write both files."""
     voices = corpus("held-out", 240, seed=1001, cache=HERE / "build")
     bank = noise_bank({"train_ride": noises.train_ride}, 4, 2 * LENGTH, voices, seed=2002)
-    mixer = Mixer(
-        voices, bank["train_ride"], LENGTH, snr=(3, 3), special=0, level=(-20, -20)
-    )
-    batch = mixer.batch(1, np.random.default_rng(2003))
+    mixer = Mixer(voices, bank["train_ride"], LENGTH, snr=(3, 3), special=0, level=(-20, -20))
+    batch = mixer.batch(1, np.random.default_rng(2017))
     wav.write(HERE / "demo-noisy.wav", batch.noisy[0].numpy())
     wav.write(HERE / "demo-clean.wav", batch.clean[0].numpy())
 
