@@ -1,3 +1,9 @@
+/*
+ * y = act(conv(x, w) + b): docs/kernels-conv.md has the sizes, kernels/conv.py packs w and b.
+ */
+#ifndef ES_CONV_C
+#define ES_CONV_C
+
 #include "conv_tiles.h"
 
 #if defined(__has_builtin)
@@ -234,3 +240,5 @@ ES_FN void es_conv_depthwise(int N, int C, int H, int W, int O, int KH, int KW, 
   if (act >= ES_ACT_TANH)
     es_conv_activate(act, N, O, OH, OW, y, y_ns, y_cs, y_hs);
 }
+
+#endif

@@ -1,14 +1,21 @@
+/*
+ * y = act(transposed conv(x, w) + b): docs/kernels-conv.md has the sizes, kernels/conv_transpose.py packs.
+ */
+#ifndef ES_CONV_TRANSPOSE_C
+#define ES_CONV_TRANSPOSE_C
+
 #include "conv_tiles.h"
 
-/* y[l S + s] = from[s][l]: the phases of a transposed convolution side by side. */
-ES_CONV_SHARED void es_conv_interleave(int S, int L, int n, const float *from, float *y) {
+/* y[l S + s] = from[s][l] for n floats of y. */
+ES_CONV_SHARED void es_conv_interleave(int S, int L, int n, const float *restrict from,
+                                       float *restrict y) {
   if (S == 2)
     for (int l = 0; l < n / 2; l++) {
       y[2 * l] = from[l];
       y[2 * l + 1] = from[L + l];
     }
-  for (int j = S == 2 ? n / 2 * 2 : 0; j < n; j++)
-    y[j] = from[j % S * L + j / S];
+  for (int s = 0; s < S; s++)
+    ES_LOOP for (int l = S == 2 ? n / 2 : 0; l * S + s < n; l++) y[l * S + s] = from[s * L + l];
 }
 
 /*
@@ -66,3 +73,5 @@ ES_FN void es_conv_transpose_channels(int N, int C, int H, int W, int O, int KH,
   es_conv_transposed_rows(0, N, C, H, W, O, KH, KW, SH, SW, DH, DW, PT, PL, PB, PR, G, act, x_ns,
                           x_cs, x_hs, y_ns, y_cs, y_hs, x, w, b, y, (float *)0);
 }
+
+#endif
