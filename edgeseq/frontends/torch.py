@@ -14,6 +14,7 @@ import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
 
+from edgeseq.errors import UnsupportedModelError, UsageError
 from edgeseq.frontends import torch_dynamic
 from edgeseq.frontends.onnx_opset import upgrade
 from edgeseq.frontends.torch_buffers import expose_buffers
@@ -51,9 +52,24 @@ def import_torch(
             facts.put(model, facts.Warnings(made.warning))
         return model
     module = module_or_exported_program
+    _require_module(module)
     plan = torch_dynamic.plan(module.forward, example_inputs, dynamic)
     program = capture(module, plan)
     return _import_program(program, plan.named, output_names(program, module.forward))
+
+
+def _require_module(module: object) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UnsupportedModelError(
+            "TorchScript modules are not supported",
+            why="they can no longer be traced by torch.export",
+            fix="give the nn.Module that was scripted, with its weights loaded",
+        )
+    if not isinstance(module, torch.nn.Module):
+        raise UsageError(
+            f"type {type(module).__name__} is not a torch.nn.Module",
+            fix="wrap functions in a module whose forward calls them",
+        )
 
 
 def _import_program(

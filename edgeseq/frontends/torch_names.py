@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from torch.export import ExportedProgram
 
+from edgeseq.errors import UnsupportedModelError
 from edgeseq.ir import facts
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -84,19 +85,44 @@ def _separate(model: ir.Model) -> None:
 
 
 def output_names(program: ExportedProgram, forward: Callable[..., Any] | None) -> list[str]:
-    """Return a name for each tensor that forward returns: keys, fields, variables, or a number."""
-    count = len(program.graph_signature.user_outputs)
+    """Return a name for each tensor that forward returns: keys, variables, or a number.
+
+    Raises:
+        UnsupportedModelError: forward returns something that is no tensor.
+    """
+    returned = program.graph_signature.user_outputs
+    others = [repr(value) for value in returned if value is not None and not isinstance(value, str)]
+    if others:
+        raise UnsupportedModelError(
+            f"forward returns what is no tensor: {', '.join(others)}",
+            why="the outputs of a compiled model are tensors",
+            fix="return tensors only, e.g. in a module that wraps this one",
+        )
     spec = program.call_spec.out_spec
-    keys = spec.context if spec is not None and spec.type is dict else None
-    if keys is not None and len(keys) == count:
-        return [
-            str(key) if str(key).isidentifier() else f"output_{i}" for i, key in enumerate(keys)
-        ]
-    returned = _returned(forward) if forward is not None else []
-    if len(returned) != count:
-        returned = [None] * count
-    default = ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
-    return [name or other for name, other in zip(returned, default, strict=True)]
+    names = _tree_names(spec, _returned(forward) if forward is not None else [])
+    if len(names) != len(returned):
+        names = [None] * len(returned)
+    numbers = ["output"] if len(names) == 1 else [f"output_{i}" for i in range(len(names))]
+    made = [name or number for name, number in zip(names, numbers, strict=True)]
+    return [name for name, value in zip(made, returned, strict=True) if value is not None]
+
+
+def _tree_names(spec: Any, variables: list[str | None]) -> list[str | None]:
+    """Give each leaf of what forward returns the name of its variable or key, numbered inside."""
+    if spec is None or spec.is_leaf():
+        return variables[:1] or [None]
+    parts = spec.children()
+    if spec.type is dict:
+        variables = [key if str(key).isidentifier() else None for key in spec.context]
+    if len(variables) != len(parts):
+        return []
+    names: list[str | None] = []
+    for name, part in zip(variables, parts, strict=True):
+        if part.is_leaf():
+            names.append(name)
+        else:
+            names += [name and f"{name}_{i}" for i in range(part.num_leaves)]
+    return names
 
 
 def _returned(forward: Callable[..., Any]) -> list[str | None]:

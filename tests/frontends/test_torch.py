@@ -244,3 +244,46 @@ def test_overwritten_buffers_are_states() -> None:
         got, *new = run(model, {"frame": frame, **states})
         np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
         states = {name: torch.from_numpy(x) for name, x in zip(states, new, strict=True)}
+
+
+class Nested(nn.Module):
+    """States come and go as a tuple, inputs as a dict; one result is missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = nn.LSTM(4, 6, batch_first=True)
+
+    def forward(self, batch: dict[str, Tensor], state: tuple[Tensor, Tensor]) -> Any:
+        y, state = self.core(batch["audio"] * batch["gain"], state)
+        return y.sum(-1), None, state
+
+
+def test_nested_inputs_and_outputs() -> None:
+    state = (torch.randn(1, 1, 6), torch.randn(1, 1, 6))
+    batch = {"audio": torch.randn(1, 5, 4), "gain": torch.ones(1)}
+    module = Nested()
+    model = import_torch(module, (batch, state), {"batch": {"audio": {1: "T"}}})
+    names = [str(v.name) for v in model.graph.inputs]
+    assert names == ["batch_audio", "batch_gain", "state_0", "state_1"]
+    assert [v.name for v in model.graph.outputs] == ["output_0", "state_0_out", "state_1_out"]
+    audio = torch.randn(1, 8, 4)
+    with torch.no_grad():
+        want, _, last = module.eval()({"audio": audio, "gain": batch["gain"]}, state)
+    feeds = dict(zip(names, (audio, batch["gain"], *state), strict=True))
+    for got, expect in zip(run(model, feeds), (want, *last), strict=True):
+        np.testing.assert_allclose(got, expect.numpy(), rtol=0, atol=TOLERANCE)
+
+
+class Options(nn.Module):
+    """Arguments that are not tensors are settled when the model is imported."""
+
+    def forward(self, x: Tensor, gain: float = 2.0, *, negate: bool = False) -> Tensor:
+        y = x * gain
+        return -y if negate else y
+
+
+def test_arguments_that_are_no_tensors_are_fixed() -> None:
+    x = torch.randn(3)
+    model = import_torch(Options(), {"x": x, "gain": 3.0, "negate": True})
+    assert [v.name for v in model.graph.inputs] == ["x"]
+    np.testing.assert_array_equal(run(model, {"x": x})[0], (-3 * x).numpy())

@@ -201,3 +201,24 @@ def test_a_failure_leaves_the_module_alone() -> None:
     refusal(module, (X,))
     assert module.training
     assert torch.overrides._get_current_function_mode_stack() == []
+
+
+class ReturnsNumber(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return x * 2, 3
+
+
+def test_outputs_that_are_no_tensors() -> None:
+    error = refusal(ReturnsNumber(), (X,))
+    assert error.what == "forward returns what is no tensor: 3"
+
+
+def test_what_is_no_module() -> None:
+    with pytest.raises(UsageError, match=r"type function is not a torch\.nn\.Module"):
+        import_torch(lambda x: x, (X,))  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_torchscript() -> None:
+    error = refusal(torch.jit.script(nn.Linear(4, 4)), (X,))
+    assert error.what == "TorchScript modules are not supported"
