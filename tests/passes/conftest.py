@@ -57,12 +57,22 @@ def canonical(model: ir.Model) -> str:
         for t in sorted(graph.initializer, key=lambda t: t.name)
         if t.name in names
     ]
-    del graph.initializer[:], graph.value_info[:], proto.metadata_props[:]
+    _forget_types(graph)
+    del graph.initializer[:], proto.metadata_props[:]
     graph.initializer.extend(kept)
     graph.value_info.extend(weights)
+    return str(onnx.printer.to_text(proto))
+
+
+def _forget_types(graph: onnx.GraphProto) -> None:
+    """Drop what follows from the rest."""
+    del graph.value_info[:]
     for output in graph.output:
         output.ClearField("type")
-    return str(onnx.printer.to_text(proto))
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_types(attribute.g)
 
 
 def run(

@@ -110,7 +110,7 @@ def test_nested_ifs_with_names_that_clash(check_pass):
     }"""
     after = """g (float[3] x) => (y) {
         [r] m = Relu (x)
-        [neg] y = Neg (m)
+        [neg_1] y = Neg (m)
     }"""
     check_pass("fold-constants", before, after, tolerance=0)
 

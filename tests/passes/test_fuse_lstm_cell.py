@@ -105,5 +105,5 @@ def test_refuses_one_product_alone(apply_pass):
 
 def test_refuses_a_state_of_another_size(apply_pass):
     text = TORCH.replace("float[2, 4] h,", "float[2, 5] h,").replace("[16, 4] wh", "[16, 5] wh")
-    reasons = ["node 'out' (Mul): its state has 5 elements for 4 units"]
+    reasons = ["node 'out' (Mul): no operand of its products has 4 columns, as its state must"]
     assert refused(apply_pass, text) == reasons
