@@ -14,8 +14,10 @@
 /* Kernels are inlined into wrappers that know their sizes, so that the sizes fold away. */
 #if defined(__GNUC__)
 #define ES_FN static inline __attribute__((always_inline, unused))
+#define ES_FN_RARE static __attribute__((noinline, unused)) /* for what would be large everywhere */
 #else
 #define ES_FN static inline
+#define ES_FN_RARE static
 #endif
 
 /* ES_UNROLL: a loop over the registers of a tile. ES_LOOP: keep this loop as small as it is. */

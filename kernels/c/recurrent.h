@@ -51,13 +51,16 @@ ES_FN int es_head(const es_rec *a) {
 ES_FN int es_padded(const es_rec *a) { return es_round_up(a->H, 4); }
 ES_FN int es_row(const es_rec *a) { return es_round_up(a->H, ES_UNITS); }
 
+/* Other activations than the usual ones: rare, and too long to stand at every gate. */
+ES_FN_RARE es_v es_act_rare(int act, es_v v, float a, float b) { return es_act(act, v, a, b); }
+
 /* The i-th activation of the cell, on a clipped input. */
 ES_FN es_v es_gate(const es_rec *a, const int i, const int usual, es_v v) {
   if (a->clip)
     v = es_max(es_min(v, es_set(a->params[6])), es_set(-a->params[6]));
   if (!a->acts)
     return es_act(usual, v, 0.0f, 0.0f);
-  return es_act((a->acts >> (8 * i)) & 255, v, a->params[2 * i], a->params[2 * i + 1]);
+  return es_act_rare((a->acts >> (8 * i)) & 255, v, a->params[2 * i], a->params[2 * i + 1]);
 }
 
 ES_FN void es_put(const es_rec *a, const es_rows *s, int r, int unit, es_v h) {
@@ -367,29 +370,28 @@ ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float
     if (a->kind == ES_LSTM)
       es_load_state(a, c0 ? c0 + i * rows : 0, q.c);
   }
-  if (a->T == 1 || ragged) {
+  if (ragged) {
     ES_LOOP for (int s = 0; s < a->T; s++)
       ES_LOOP for (int i = 0; i < chains; i++) {
         const es_chain q = es_chain_at(a, i, most, scratch);
-        if (ragged)
-          es_ragged_step(a, &q, s);
-        else
-          es_step(a, &q, s, 0, 0);
+        es_ragged_step(a, &q, s);
       }
   } else {
+    const int project = a->T != 1;
     const size_t row = (size_t)es_gates(a) * es_padded(a);
     ES_LOOP for (int s0 = 0; s0 < a->T; s0 += ES_STEPS) {
       const int n = es_least(a->T - s0, ES_STEPS);
-      ES_LOOP for (int i = 0; i < chains; i++) {
-        const es_chain q = es_chain_at(a, i, most, scratch);
-        es_project_steps(a, &q, q.backwards ? a->T - s0 - n : s0, n);
-      }
+      if (project)
+        ES_LOOP for (int i = 0; i < chains; i++) {
+          const es_chain q = es_chain_at(a, i, most, scratch);
+          es_project_steps(a, &q, q.backwards ? a->T - s0 - n : s0, n);
+        }
       ES_LOOP for (int s = 0; s < n; s++)
         ES_LOOP for (int i = 0; i < chains; i++) {
           const es_chain q = es_chain_at(a, i, most, scratch);
           const int at = q.backwards ? n - 1 - s : s;
           const int t = q.backwards ? a->T - 1 - s0 - s : s0 + s;
-          es_step(a, &q, s0 + s, t, q.xp + (size_t)at * a->B * row);
+          es_step(a, &q, s0 + s, t, project ? q.xp + (size_t)at * a->B * row : 0);
         }
     }
   }
