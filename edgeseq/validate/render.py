@@ -11,35 +11,42 @@ from xml.etree import ElementTree
 
 from edgeseq.validate.finding import Finding, Verdict
 
+_MAIN = ("numbers", "last state")  # one of them per output and state; the rest is said in a line
+
 
 def to_text(verdict: Verdict) -> str:
-    """Return one line per output and check, under a line that says it all."""
-    outputs = sorted({f.name for f in verdict.findings}, key=_order(verdict))
+    """Return a line per output and state, the other checks that failed, and those that passed."""
+    main = [f for f in verdict.findings if f.check in _MAIN]
     failed = {f.name for f in verdict.failed}
     head = f"edgeseq: validate: {verdict.model} on {verdict.target}: "
     if failed:
-        head += f"{len(failed)} of {len(outputs)} outputs outside tolerance"
+        head += f"{len(failed)} of {len(main)} outputs outside tolerance"
     else:
-        head += f"all {len(outputs)} outputs within tolerance"
-    lines = [head, *_lines(verdict)]
-    lines += [f"  skipped: {name}: {reason}" for name, reason in verdict.skipped]
-    return "\n".join(lines)
+        head += f"all {len(main)} outputs within tolerance"
+    return "\n".join([head, *_lines(verdict, main), *_others(verdict)])
 
 
-def _order(verdict: Verdict) -> Any:
-    names = [f.name for f in verdict.findings]
-    return names.index
-
-
-def _lines(verdict: Verdict) -> list[str]:
+def _lines(verdict: Verdict, main: Sequence[Finding]) -> list[str]:
     source = verdict.oracle.split()[0]
-    names = max((len(f.name) for f in verdict.findings), default=0)
-    checks = max((len(f.check) for f in verdict.findings), default=0)
-    return [
-        f"  {f.name:<{names}}  {f.check:<{checks}}  {'ok  ' if f.ok else 'FAIL'}  "
-        f"{describe(f, source)}"
-        for f in verdict.findings
-    ]
+    width = max((len(f.name) for f in main), default=0)
+    lines = []
+    for finding in main:
+        ok = "ok  " if finding.ok else "FAIL"
+        lines.append(f"  {finding.name:<{width}}  {ok}  {describe(finding, source)}")
+        lines += [
+            f"  {other.name:<{width}}  FAIL  {other.check}: {describe(other, 'want')}"
+            for other in verdict.failed
+            if other.name == finding.name and other is not finding
+        ]
+    return lines
+
+
+def _others(verdict: Verdict) -> list[str]:
+    checks = dict.fromkeys(f.check for f in verdict.findings if f.check not in _MAIN)
+    failed = {f.check for f in verdict.failed}
+    passed = [check for check in checks if check not in failed]
+    lines = [f"  also ok: {', '.join(passed)}"] if passed else []
+    return lines + [f"  skipped: {name}: {reason}" for name, reason in verdict.skipped]
 
 
 def describe(finding: Finding, source: str = "reference") -> str:

@@ -98,7 +98,7 @@ class Streams:
             self._advance(parts["ahead"], ahead, now)
             self._advance(parts["behind"], behind, now - delay)
         for which, rows in parts.items():
-            yield from self._same(f"interleaved, {which}", alone, self._feed.join(rows))
+            yield from self._same(f"interleaved {which}", alone, self._feed.join(rows))
 
     def _advance(self, rows: list[dict[str, Array]], stream: StreamLike, step: int) -> None:
         if 0 <= step < self._feed.steps:

@@ -34,6 +34,7 @@ def test_the_suite_is_all_here() -> None:
     assert NOT_YET.keys() <= {c.name for c in CASES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name.removeprefix("test_"))
 def test_node(case: Any) -> None:
     compiled = backend.prepare(case.model)
@@ -48,6 +49,7 @@ def test_node(case: Any) -> None:
             assert_array(have, want, value.name, tolerance=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_that_change_are_bound_anew() -> None:
     case = next(c for c in CASES if c.name == "test_simple_rnn_defaults")
     (inputs, _), *_ = case.data_sets

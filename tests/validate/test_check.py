@@ -30,8 +30,8 @@ CHECKS = {
     "reset",
     "save and load",
     "saved state",
-    "interleaved, ahead",
-    "interleaved, behind",
+    "interleaved ahead",
+    "interleaved behind",
 }
 
 
@@ -226,7 +226,7 @@ class SharedState(LoopStream):
         (WrongState, {("last state", "s")}),
         (ResetForgets, {("reset", "y"), ("reset", "up")}),
         (LoadForgets, {("save and load", "y"), ("saved state", "y"), ("saved state", "up")}),
-        (SharedState, {("interleaved, ahead", "y"), ("interleaved, behind", "y")}),
+        (SharedState, {("interleaved ahead", "y"), ("interleaved behind", "y")}),
         (StepDiffersFromRun, {("single steps", "y")}),
     ],
 )
@@ -297,14 +297,24 @@ def test_a_reference_of_another_model_fails(loop_dist: Path) -> None:
     assert failed(verdict) == {("reference", "y")}
 
 
-def test_text(loop_dist: Path) -> None:
-    text = validate.to_text(validate.check(loop_dist, "fake", Model(OneBitFlipped)))
-    lines = text.splitlines()
+def test_text_of_a_failure(loop_dist: Path) -> None:
+    verdict = validate.check(loop_dist, "fake", Model(OneBitFlipped))
+    lines = validate.to_text(verdict).splitlines()
     assert lines[0] == "edgeseq: validate: leaky on fake: 1 of 3 outputs outside tolerance"
-    assert lines[3].startswith("  y   numbers              ok    max |err| ")
-    assert lines[4].startswith("  up  numbers              FAIL  max |err| 1.0e+00 (allowed 0.0")
-    assert " at [7,0,0]: interpreter " in lines[4]
-    assert lines[4].endswith("; first diverges at step 7")
+    assert lines[1].startswith("  y   ok    max |err| ")
+    assert lines[1].endswith(" (allowed 2.0e-06)")
+    assert lines[2].startswith("  up  FAIL  max |err| 1.0e+00 (allowed 0.0e+00) at [7,0,0]: ")
+    assert lines[2].endswith("; first diverges at step 7")
+    assert lines[3].startswith("  up  FAIL  single steps: max |err| 1.0e+00")
+    assert lines[-2].startswith("  s   ok    max |err| ")
+    assert lines[-1].startswith("  also ok: reference, reset")
+
+
+def test_text_of_a_success(loop_dist: Path) -> None:
+    lines = validate.to_text(validate.check(loop_dist, "fake", Model(LoopStream))).splitlines()
+    assert lines[0] == "edgeseq: validate: leaky on fake: all 3 outputs within tolerance"
+    assert len(lines) == 5
+    assert set(lines[4].removeprefix("  also ok: ").split(", ")) == CHECKS - {"numbers"}
 
 
 def test_require_names_what_failed(loop_dist: Path) -> None:

@@ -27,8 +27,8 @@ CHECKS = {
     "reset",
     "save and load",
     "saved state",
-    "interleaved, ahead",
-    "interleaved, behind",
+    "interleaved ahead",
+    "interleaved behind",
 }
 
 
