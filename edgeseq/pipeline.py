@@ -34,6 +34,7 @@ PASSES: tuple[str, ...] = (
     "pow-to-mul",
     "fuse-layer-norm",
     "fuse-lstm-cell",
+    "fuse-gru-cell",
     "recurrent-layout",
     "drop-expand",
     # Views, before and after state is exposed: it adds slices and concatenations of its own.

@@ -85,8 +85,7 @@ def _into_previous(linear: ir.Node, node: ir.Node, affine: _Affine, edit: Editor
     ]
     attributes = {name: one for name, one in linear.attributes.items() if name != "beta"}
     op_type = "Gemm" if linear.op_type == "MatMul" else linear.op_type
-    result = edit.emit(node, op_type, inputs, attributes, name=f"{linear.name}.normalized")
-    edit.replace_node(node, result)
+    edit.inherit(edit.remake(node, op_type, inputs, attributes), linear)
     return True
 
 

@@ -32,7 +32,7 @@ class FuseLstmCell(NodePass):
         known = [part for part in parts if part is not None]
         if len(known) != 4 or len({part.sum for part in known}) != 1:
             return "its four gates are not parts of one sum"
-        gates = linear_gates(known[0].sum, 4)
+        gates = linear_gates(known[0].sum, products=2)
         if isinstance(gates, str):
             return gates
         hidden = gates.rows // 4
@@ -44,7 +44,7 @@ class FuseLstmCell(NodePass):
         x, h = _who_is_who(gates, cell.c)
         rows = np.concatenate([np.arange(start, start + hidden) for start in order])
         if h.weight.shape[1] != hidden:
-            return f"its state has {h.weight.shape[1]} elements for {hidden} units"
+            return f"no operand of its products has {hidden} columns, as its state must"
         _emit(node, cell, gates, x, h, rows, edit)
         return True
 

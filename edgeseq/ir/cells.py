@@ -37,9 +37,9 @@ class Operand:
 
 @dataclasses.dataclass(frozen=True)
 class Gates:
-    """A sum of two products and a bias of `rows` elements."""
+    """A sum of products and a bias of `rows` elements."""
 
-    operands: tuple[Operand, Operand]
+    operands: tuple[Operand, ...]
     bias: Array
     rows: int
 
@@ -84,8 +84,8 @@ def gate_of(value: ir.Value) -> Part | None:
     return None
 
 
-def linear_gates(value: ir.Value, count: int) -> Gates | str:
-    """Take a matrix apart into two products and a bias; `count` gates share its columns."""
+def linear_gates(value: ir.Value, products: int) -> Gates | str:
+    """Take a matrix apart into so many products with constants and a bias, or say why not."""
     if value.shape is None or not isinstance(value.shape[-1], int):
         return "the number of its units is not known"
     rows = int(value.shape[-1])
@@ -104,11 +104,11 @@ def linear_gates(value: ir.Value, count: int) -> Gates | str:
         found, extra = product
         operands += found
         bias = bias + extra
-    if len(operands) != 2 or rows % count:
-        return f"its gates are {len(operands)} products, not two"
+    if len(operands) != products:
+        return f"its gates are {len(operands)} products, not {products}"
     if any(one.weight.shape[0] != rows or _rank(one.value) != 2 for one in operands):
         return "its products are not of matrices with all its gates"
-    return Gates((operands[0], operands[1]), bias, rows)
+    return Gates(tuple(operands), bias, rows)
 
 
 def _rank(value: ir.Value) -> int:

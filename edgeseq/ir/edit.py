@@ -138,6 +138,12 @@ class Editor:
         self.inference.infer(new)
         return new
 
+    def inherit(self, node: ir.Node, from_node: ir.Node) -> None:
+        """Let a node take over the name and the facts of one whose work it does now."""
+        node.name, from_node.name = from_node.name, node.name
+        node.metadata_props.clear()
+        node.metadata_props.update(from_node.metadata_props)
+
     def replace(self, old: ir.Value, new: ir.Value) -> None:
         """Let every user of `old` use `new`; a graph output keeps its name."""
         graph = _graph_of(old)

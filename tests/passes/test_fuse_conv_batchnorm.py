@@ -10,7 +10,7 @@ def test_after_conv(check_pass):
     after = """g (float[1,4,5,5] x) => ( y)
     <float[6] "conv.bias", float[6,4,3,3] "conv.weight">
     {
-        ["conv.normalized"] y = Conv (x, "conv.weight", "conv.bias")
+        [conv] y = Conv (x, "conv.weight", "conv.bias")
     }"""
     check_pass("fuse-conv-batchnorm", before, after, tolerance=1e-06)
 
@@ -24,7 +24,7 @@ def test_after_grouped_transposed_conv(check_pass):
     after = """g (float[1,4,5] x) => ( y)
     <float[6] "conv.bias", float[4,3,3] "conv.weight">
     {
-        ["conv.normalized"] y = ConvTranspose <group: int = 2, strides: ints = [2]> (x,
+        [conv] y = ConvTranspose <group: int = 2, strides: ints = [2]> (x,
             "conv.weight", "conv.bias")
     }"""
     check_pass("fuse-conv-batchnorm", before, after, tolerance=1e-06)
@@ -39,7 +39,7 @@ def test_after_gemm(check_pass):
     after = """g (float[2,4] x) => ( y)
     <float[6] "fc.bias", float[6,4] "fc.weight">
     {
-        ["fc.normalized"] y = Gemm <transB: int = 1> (x, "fc.weight", "fc.bias")
+        [fc] y = Gemm <transB: int = 1> (x, "fc.weight", "fc.bias")
     }"""
     check_pass("fuse-conv-batchnorm", before, after, tolerance=1e-06)
 
@@ -53,7 +53,7 @@ def test_after_mat_mul(check_pass):
     after = """g (float[2,4] x) => ( y)
     <float[6] "fc.bias", float[4,6] "fc.weight">
     {
-        ["fc.normalized"] y = Gemm (x, "fc.weight", "fc.bias")
+        [fc] y = Gemm (x, "fc.weight", "fc.bias")
     }"""
     check_pass("fuse-conv-batchnorm", before, after, tolerance=1e-06)
 
