@@ -53,8 +53,8 @@ class Fixations(logging.Handler):
     ) -> None:
         """Restore the logger."""
         self._logger.removeHandler(self)
-        self._logger.level, self._logger.propagate = self._before
         self._logger.setLevel(self._before[0])
+        self._logger.propagate = self._before[1]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note the user's line when a symbol is replaced by a number."""
