@@ -12,6 +12,7 @@ MODELS ?=
 BIN := $(VENV)/bin
 C_FILES = $(shell git ls-files -- '*.c' '*.h')
 DEMO := build/demo
+DENOISER := examples/denoise/model.py:streaming
 
 .PHONY: demo test test-fast lint format types tools clean
 .DEFAULT_GOAL := demo
@@ -32,7 +33,20 @@ tools:
 	else echo "a C compiler is needed: install gcc or clang" >&2; exit 6; fi
 
 demo: $(VENV)/installed tools
-	$(BIN)/edgeseq compile examples/denoise/model.py:streaming -o $(DEMO) --force
+	@echo "== compile the denoiser of examples/denoise for this machine and as C source"
+	$(BIN)/edgeseq compile $(DENOISER) --name denoise -o $(DEMO)/dist --force
+	@echo; echo "== stream a noisy recording through it"
+	$(BIN)/python examples/denoise/denoise_wav.py examples/denoise/demo-noisy.wav \
+	    $(DEMO)/enhanced.wav --artifact $(DEMO)/dist
+	@echo; echo "== check every output against PyTorch in float64"
+	$(BIN)/edgeseq validate $(DEMO)/dist --junit $(DEMO)/numerics.xml
+	@echo; echo "== time it next to ONNX Runtime and PyTorch"
+	$(BIN)/edgeseq bench model $(DEMO)/dist --against $(DENOISER)
+	@echo; echo "== next"
+	@echo "listen    examples/denoise/demo-noisy.wav, then $(DEMO)/enhanced.wav"
+	@echo "look      $(BIN)/edgeseq inspect $(DEMO)/dist --why; $(DEMO)/dist/report.html"
+	@echo "link      $(DEMO)/dist/x86-64/denoise.h, or add $(DEMO)/dist/c/denoise.c to your project"
+	@echo "compile   $(BIN)/edgeseq compile your-model.onnx -o your-dist"
 
 test: lint types
 	$(BIN)/pytest -n $(JOBS) $(if $(MODELS),--models $(MODELS))

@@ -1,4 +1,9 @@
-"""Interleaved timing: machines drift, so every round times all sides, one after the other."""
+"""Interleaved timing: machines drift, so every round times all sides, one after the other.
+
+Times are processor time of the process. All sides run on one thread, so on a quiet machine that is
+the wall clock; on a busy one the wall clock would count other programs, and more of them against
+the slower side, whose rounds are longer.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ class Side(Protocol):
         """Go back to the initial state."""
 
     def time(self, calls: int) -> float:
-        """Make this many calls, going through the frames in turn; return the seconds taken."""
+        """Make this many calls, going through the frames in turn; return the seconds used."""
 
     def outputs(self, calls: int) -> dict[str, Array]:
         """Reset, make this many calls, and return copies of the last one's outputs."""
@@ -83,7 +88,7 @@ def interleave(
 
 def loop(call: Callable[[int], object], calls: int) -> float:
     """Time `call(0)`, `call(1)`, ...: for sides that are called from Python."""
-    began = time.perf_counter()
+    began = time.process_time()
     for index in range(calls):
         call(index)
-    return time.perf_counter() - began
+    return time.process_time() - began

@@ -41,7 +41,8 @@ def model(
     """Time DIST beside the model it was compiled from: one thread, batch as compiled.
 
     In every round each side takes its steps in turn, states fed back, on the inputs recorded in
-    the artifact. The compiled library is called from C, ONNX Runtime through IOBinding.
+    the artifact. The compiled library is called from C, ONNX Runtime through IOBinding. Times are
+    processor time.
     """
     from edgeseq import bench as harness
     from edgeseq.cli import _machine
@@ -99,5 +100,5 @@ def _show(report: Report, processor: str) -> None:
     if report.processor_share < BUSY:
         click.echo(
             f"the machine was busy: this process had a processor {report.processor_share:.0%} of "
-            "the time; ratios hold better than times"
+            "the time, and shared its caches"
         )
