@@ -32,6 +32,7 @@ PASSES: tuple[str, ...] = (
     "explicit-pads",
     # Operators written out.
     "pow-to-mul",
+    "normalize-prelu",
     "fuse-layer-norm",
     "fuse-lstm-cell",
     "fuse-gru-cell",

@@ -1,7 +1,7 @@
 """`Slice(Slice(x)) -> Slice(x)`, `Slice(Concat(a, b, c)) -> b`; exact.
 
-Slices over one axis with constant bounds and step 1. A slice that lies within one input of a
-Concat is cut from it; one that is made of whole inputs is their Concat.
+Slices with constant bounds and step 1 over axes whose sizes are known. A slice that lies within
+one input of a Concat is cut from it; one that is made of whole inputs is their Concat.
 """
 
 from __future__ import annotations
@@ -21,58 +21,64 @@ class MergeSlices(NodePass):
 
     def rewrite(self, node: ir.Node, edit: Editor) -> bool | str:
         """Look at what produced the data."""
-        cut = _cut(node)
+        cuts = _cuts(node)
         producer = None if node.inputs[0] is None else node.inputs[0].producer()
-        if cut is None or producer is None or producer.domain:
+        if cuts is None or producer is None or producer.domain:
             return False
         if producer.op_type == "Slice":
-            return _of_slice(node, producer, cut, edit)
-        if producer.op_type == "Concat":
-            return _of_concat(node, producer, cut, edit)
+            return _of_slice(node, producer, cuts, edit)
+        if producer.op_type == "Concat" and len(cuts) == 1:
+            return _of_concat(node, producer, cuts, edit)
         return False
 
 
 PASS = MergeSlices
 
-_Cut = tuple[int, int, int]  # axis, start, end
+_Cuts = dict[int, tuple[int, int]]  # axis -> what is kept
 
 
-def _cut(node: ir.Node) -> _Cut | None:
-    """Return what a Slice of one static axis keeps, or None."""
+def _cuts(node: ir.Node) -> _Cuts | None:
+    """Return what a Slice keeps of the axes it shortens, or None when that varies."""
     source = node.inputs[0]
     data = [data_of(value) for value in node.inputs[1:]]
     if source is None or source.shape is None or any(one is None for one in data):
         return None
-    numbers = [[int(i) for i in one] for one in data if one is not None]
+    numbers = [one.tolist() for one in data if one is not None]
     starts, ends = numbers[:2]
     axes = numbers[2] if len(numbers) > 2 else list(range(len(starts)))
-    steps = numbers[3] if len(numbers) > 3 else [1] * len(starts)
-    if len(axes) != 1 or steps != [1]:
+    if any(step != 1 for step in itertools.chain(*numbers[3:])):
         return None
-    axis = axes[0] % len(source.shape)
-    size = source.shape[axis]
-    if not isinstance(size, int):
-        return None
-    start, end, _ = slice(starts[0], ends[0]).indices(size)
-    return axis, start, max(start, end)
+    cuts: _Cuts = {}
+    for axis, start, end in zip(axes, starts, ends, strict=True):
+        size = source.shape[axis]
+        if not isinstance(size, int):
+            return None
+        low, high, _ = slice(start, end).indices(size)
+        if (low, high) != (0, size):
+            cuts[axis % len(source.shape)] = (low, max(low, high))
+    return cuts
 
 
-def _of_slice(node: ir.Node, first: ir.Node, cut: _Cut, edit: Editor) -> bool | str:
-    inner = _cut(first)
-    if inner is None or inner[0] != cut[0] or first.inputs[0] is None:
+def _of_slice(node: ir.Node, first: ir.Node, cuts: _Cuts, edit: Editor) -> bool:
+    inner, source = _cuts(first), first.inputs[0]
+    if inner is None or source is None:
         return False
-    start, end = inner[1] + cut[1], inner[1] + cut[2]
-    edit.replace_node(node, edit.slice(node, first.inputs[0], cut[0], start, end))
+    merged = dict(inner)
+    for axis, (start, end) in cuts.items():
+        offset = inner[axis][0] if axis in inner else 0
+        merged[axis] = (offset + start, offset + end)
+    axes = sorted(merged)
+    bounds = [[merged[axis][side] for axis in axes] for side in (0, 1)]
+    edit.remake(node, "Slice", [source, *map(edit.ints, [*bounds, axes])])
     return True
 
 
-def _of_concat(node: ir.Node, concat: ir.Node, cut: _Cut, edit: Editor) -> bool | str:
-    axis, start, end = cut
+def _of_concat(node: ir.Node, concat: ir.Node, cuts: _Cuts, edit: Editor) -> bool:
+    ((axis, (start, end)),) = cuts.items()
     parts = [part for part in concat.inputs if part is not None and part.shape is not None]
     if not parts or len(parts) != len(concat.inputs):
         return False
-    rank = len(parts[0].shape or ())
-    if axis_of(concat, 0, rank) != axis:
+    if axis_of(concat, 0, len(parts[0].shape or ())) != axis:
         return False
     sizes = [part.shape[axis] for part in parts if part.shape is not None]
     if not all(isinstance(size, int) for size in sizes):
@@ -82,17 +88,13 @@ def _of_concat(node: ir.Node, concat: ir.Node, cut: _Cut, edit: Editor) -> bool 
     if not touched:
         return False
     first, last = touched[0], touched[-1]
-    whole = start == edges[first] and end == edges[last + 1]
-    if whole and len(touched) < len(parts):
+    if start == edges[first] and end == edges[last + 1]:
         kept = [parts[i] for i in touched]
-        edit.replace_node(node, kept[0] if len(kept) == 1 else _concat(node, kept, axis, edit))
+        whole = kept[0] if len(kept) == 1 else edit.emit(node, "Concat", kept, {"axis": axis})
+        edit.replace_node(node, whole)
         return True
-    if len(touched) == 1:
+    if first == last:
         low = edges[first]
         edit.replace_node(node, edit.slice(node, parts[first], axis, start - low, end - low))
         return True
     return False
-
-
-def _concat(node: ir.Node, parts: list[ir.Value], axis: int, edit: Editor) -> ir.Value:
-    return edit.emit(node, "Concat", parts, {"axis": axis})

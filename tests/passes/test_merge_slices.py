@@ -10,7 +10,23 @@ def test_of_a_slice(check_pass):
     after = """g (float[2,8] x) => ( y)
     <int64[1] ints_1 = {1}, int64[1] ints_3 = {3}, int64[1] ints_5 = {5}>
     {
-        ["second.Slice"] y = Slice (x, ints_3, ints_5, ints_1)
+        [second] y = Slice (x, ints_3, ints_5, ints_1)
+    }"""
+    check_pass("merge-slices", before, after, tolerance=0)
+
+
+def test_of_a_slice_of_other_axes(check_pass):
+    before = """g (float[4, 8, 5] x) => (float[2, 3, 5] y)
+    <int64[2] low = {1, 1}, int64[2] high = {3, 9}, int64[2] axes = {0, 1}, int64[2] low2 = {2,
+        0},
+     int64[2] high2 = {5, 5}, int64[2] axes2 = {1, 2}> {
+        [first] m = Slice (x, low, high, axes)
+        [second] y = Slice (m, low2, high2, axes2)
+    }"""
+    after = """g (float[4,8,5] x) => ( y)
+    <int64[2] ints_0_1 = {0, 1}, int64[2] ints_1_3 = {1, 3}, int64[2] ints_3_6 = {3, 6}>
+    {
+        [second] y = Slice (x, ints_1_3, ints_3_6, ints_0_1)
     }"""
     check_pass("merge-slices", before, after, tolerance=0)
 
