@@ -153,7 +153,7 @@ def choose(sizes: Sizes) -> Choice:
         return Choice(DEPTHWISE, f"{outputs} outputs for each input channel")
     if s["SW"] > MAX_COLUMN_STRIDE:
         return Choice(CHANNELS, f"stride {s['SW']} > {MAX_COLUMN_STRIDE} along the width")
-    if width < _conv.FEW_COLUMNS and outputs > 1:
+    if width < _conv.FEW_COLUMNS and width <= 6 * outputs:
         return Choice(CHANNELS, f"{width} columns < {_conv.FEW_COLUMNS}")
     if s["SW"] > 1 and outputs >= 16 and taps >= LONG_SUM:
         return Choice(CHANNELS, f"stride {s['SW']}, {taps} taps per output: no copy of the input")

@@ -89,7 +89,7 @@ def choose(sizes: Sizes) -> Choice:
     _, width = _conv.output_image(sizes, transposed=True)
     phases, outputs = sizes["SW"], sizes["O"] // sizes["G"]
     columns = -(-width // phases)
-    if columns < _conv.FEW_COLUMNS and outputs > 1:
+    if columns < _conv.FEW_COLUMNS and columns <= 6 * outputs:
         reason = f"{columns} columns < {_conv.FEW_COLUMNS} for each of {phases} remainders"
         return Choice(CHANNELS, reason)
     return Choice(COLUMNS, f"{columns} columns for each of {phases} remainders, {outputs} outputs")

@@ -115,52 +115,88 @@ ES_FN void es_conv_wide_tile(const int ob, const int vb, int part, const struct 
   }
 }
 
-/* One column tile x r outputs, `most` at a time: enough sums to hide latency, as registers allow.
- * Where r is no multiple of it, some outputs are computed twice. */
-ES_FN void es_conv_wide_outputs(const int most, const int vb, const struct es_taps *t,
-                                const float *x, int last, const float *w, int panel,
-                                struct es_post p, int r, float *y, int y_cs) {
-  const int ob = r >= most ? most : r >= 4 ? 4 : r >= 2 ? 2 : 1;
-  ES_LOOP for (int o = 0; o < r; o += ob) {
-    const int at = es_least(o, r - ob);
-    const float *wo = w + es_conv_panel(at, panel);
-    const struct es_post q = es_conv_post_at(p, at);
-    float *to = y + at * y_cs;
-    if (ob == most)
-      es_conv_wide_tile(most, vb, 0, t, x, last, wo, q, to, y_cs);
-    else if (ob == 4)
-      es_conv_wide_tile(4, vb, 0, t, x, last, wo, q, to, y_cs);
-    else if (ob == 2)
-      es_conv_wide_tile(2, vb, 0, t, x, last, wo, q, to, y_cs);
-    else
-      es_conv_wide_tile(1, vb, 0, t, x, last, wo, q, to, y_cs);
+/*
+ * One column tile x r outputs, ob at a time; where r is no multiple, some are computed twice. A
+ * function for each tile: those that no size of a model needs are left out of its library.
+ */
+#define ES_CONV_WIDE(ob, vb)                                                                       \
+  ES_CONV_SHARED void es_conv_wide_##ob##x##vb(const struct es_taps *t, const float *x, int last,  \
+                                               const float *w, int panel, struct es_post p, int r, \
+                                               float *y, int y_cs) {                               \
+    ES_LOOP for (int o = 0; o < r; o += ob) {                                                      \
+      const int at = es_least(o, r - ob);                                                          \
+      es_conv_wide_tile(ob, vb, 0, t, x, last, w + es_conv_panel(at, panel),                       \
+                        es_conv_post_at(p, at), y + at * y_cs, y_cs);                              \
+    }                                                                                              \
   }
+ES_CONV_WIDE(8, 1)
+ES_CONV_WIDE(4, 1)
+ES_CONV_WIDE(2, 1)
+ES_CONV_WIDE(1, 1)
+ES_CONV_WIDE(4, 2)
+ES_CONV_WIDE(2, 2)
+ES_CONV_WIDE(1, 2)
+#if ES_REGS >= 32
+ES_CONV_WIDE(8, 2)
+ES_CONV_WIDE(4, 3)
+ES_CONV_WIDE(2, 3)
+ES_CONV_WIDE(1, 3)
+ES_CONV_WIDE(4, 4)
+ES_CONV_WIDE(2, 4)
+ES_CONV_WIDE(1, 4)
+#define ES_CONV_VECTORS 4
+#else
+#define es_conv_wide_8x2 es_conv_wide_4x2
+#define ES_CONV_VECTORS 2
+#endif
+
+/* Less than one vector of columns. */
+ES_CONV_SHARED void es_conv_wide_part(const struct es_taps *t, const float *x, int n,
+                                      const float *w, int panel, struct es_post p, int r, float *y,
+                                      int y_cs) {
+  ES_LOOP for (int o = 0; o < r; o++) es_conv_wide_tile(
+      1, 1, n, t, x, 0, w + es_conv_panel(o, panel), es_conv_post_at(p, o), y + o * y_cs, y_cs);
 }
 
-/* n columns, all of whose taps exist, x r outputs. */
-ES_CONV_SHARED void es_conv_wide(const struct es_taps *t, const float *x, int n, const float *w,
-                                 int panel, struct es_post p, int r, float *y, int y_cs) {
-  const int most = ES_REGS >= 32 ? 4 : 2;
+/* vb vectors of columns x r outputs: enough sums to hide latency, as registers allow. */
+#define ES_CONV_OF(ob, vb) es_conv_wide_##ob##x##vb(t, x, last, w, panel, p, r, y, y_cs)
+ES_FN void es_conv_wide_columns(int vb, const struct es_taps *t, const float *x, int last,
+                                const float *w, int panel, struct es_post p, int r, float *y,
+                                int y_cs) {
+  const int most = ES_REGS >= 32 ? 8 : 4;
+  if (vb == 1) {
+    r >= 8   ? ES_CONV_OF(8, 1)
+    : r >= 4 ? ES_CONV_OF(4, 1)
+    : r >= 2 ? ES_CONV_OF(2, 1)
+             : ES_CONV_OF(1, 1);
+  } else if (vb == 2) {
+    r >= most ? ES_CONV_OF(8, 2)
+    : r >= 4  ? ES_CONV_OF(4, 2)
+    : r >= 2  ? ES_CONV_OF(2, 2)
+              : ES_CONV_OF(1, 2);
+  }
+#if ES_REGS >= 32
+  else if (vb == 3) {
+    r >= 4 ? ES_CONV_OF(4, 3) : r >= 2 ? ES_CONV_OF(2, 3) : ES_CONV_OF(1, 3);
+  } else
+    r >= 4 ? ES_CONV_OF(4, 4) : r >= 2 ? ES_CONV_OF(2, 4) : ES_CONV_OF(1, 4);
+#endif
+}
+
+/* n columns, all of whose taps exist, x r outputs. The last vector overlaps the one before. */
+ES_FN void es_conv_wide(const struct es_taps *t, const float *x, int n, const float *w, int panel,
+                        struct es_post p, int r, float *y, int y_cs) {
+  const int span = ES_CONV_VECTORS * ES_W, whole = n / span * span, left = n - whole;
   if (n < ES_W) {
-    ES_LOOP for (int o = 0; o < r; o++) es_conv_wide_tile(
-        1, 1, n, t, x, 0, w + es_conv_panel(o, panel), es_conv_post_at(p, o), y + o * y_cs, y_cs);
+    es_conv_wide_part(t, x, n, w, panel, p, r, y, y_cs);
     return;
   }
-  ES_LOOP for (int j = 0; j < n;) {
-    const int left = n - j, vb = es_least((left + ES_W - 1) / ES_W, most);
-    const int at = left < ES_W ? n - ES_W : j;
-    const int last = es_least(n - ES_W - at, (vb - 1) * ES_W);
-    const float *xj = x + at;
-    float *yj = y + at;
-    j += vb * ES_W;
-    if (vb == 1)
-      es_conv_wide_outputs(8, 1, t, xj, last, w, panel, p, r, yj, y_cs);
-    else if (vb == 2)
-      es_conv_wide_outputs(2 * most, 2, t, xj, last, w, panel, p, r, yj, y_cs);
-    else if (most > 2 && vb == 3)
-      es_conv_wide_outputs(4, 3, t, xj, last, w, panel, p, r, yj, y_cs);
-    else if (most > 2)
-      es_conv_wide_outputs(4, 4, t, xj, last, w, panel, p, r, yj, y_cs);
+  ES_LOOP for (int j = 0; j < whole; j += span)
+      es_conv_wide_columns(ES_CONV_VECTORS, t, x + j, span - ES_W, w, panel, p, r, y + j, y_cs);
+  if (left) {
+    const int at = left < ES_W ? n - ES_W : whole;
+    es_conv_wide_columns((left + ES_W - 1) / ES_W, t, x + at, n - ES_W - at, w, panel, p, r, y + at,
+                         y_cs);
   }
 }
 
@@ -220,7 +256,7 @@ ES_FN void es_conv_deep_columns(const int vo, const struct es_taps *t, int singl
     } else if (most >= 4 && n >= 4) {
       es_conv_deep_tile(vo, 4, t, single, x, x_ws, w, panel, sums);
       done = 4;
-    } else if (most >= 4 && n == 3) {
+    } else if (most == 4 && n == 3) {
       es_conv_deep_tile(vo, 3, t, single, x, x_ws, w, panel, sums);
       done = 3;
     } else if (n >= 2) {
@@ -234,15 +270,24 @@ ES_FN void es_conv_deep_columns(const int vo, const struct es_taps *t, int singl
   }
 }
 
-ES_CONV_SHARED void es_conv_deep_add(int vo, const struct es_taps *t, int single, const float *x,
-                                     ptrdiff_t x_ws, int n, const float *w, int panel,
-                                     float *sums) {
+#define ES_CONV_DEEP_ADD(vo)                                                                       \
+  ES_CONV_SHARED void es_conv_deep_add##vo(const struct es_taps *t, int single, const float *x,    \
+                                           ptrdiff_t x_ws, int n, const float *w, int panel,       \
+                                           float *sums) {                                          \
+    es_conv_deep_columns(vo, t, single, x, x_ws, n, w, panel, sums);                               \
+  }
+ES_CONV_DEEP_ADD(1)
+ES_CONV_DEEP_ADD(2)
+ES_CONV_DEEP_ADD(4)
+
+ES_FN void es_conv_deep_add(int vo, const struct es_taps *t, int single, const float *x,
+                            ptrdiff_t x_ws, int n, const float *w, int panel, float *sums) {
   if (vo == 4)
-    es_conv_deep_columns(4, t, single, x, x_ws, n, w, panel, sums);
+    es_conv_deep_add4(t, single, x, x_ws, n, w, panel, sums);
   else if (vo == 2)
-    es_conv_deep_columns(2, t, single, x, x_ws, n, w, panel, sums);
+    es_conv_deep_add2(t, single, x, x_ws, n, w, panel, sums);
   else
-    es_conv_deep_columns(1, t, single, x, x_ws, n, w, panel, sums);
+    es_conv_deep_add1(t, single, x, x_ws, n, w, panel, sums);
 }
 
 /* Activate n columns of sums and store the outputs of each, `sums_cs` floats apart. */
@@ -260,14 +305,16 @@ ES_FN void es_conv_deep_store(float *sums, int sums_cs, int n, struct es_post p,
 }
 
 /* n columns x r outputs. The weights are read once for every ES_CONV_COLUMNS columns. */
-ES_CONV_SHARED void es_conv_deep(const struct es_taps *t, const float *x, int x_ws, int n,
-                                 const float *w, int panel, struct es_post p, int r, float *y,
-                                 int y_cs, int y_ws) {
+ES_FN void es_conv_deep_any(const int most, const struct es_taps *t, const float *x, int x_ws,
+                            int n, const float *w, int panel, struct es_post p, int r, float *y,
+                            int y_cs, int y_ws) {
   float sums[ES_CONV_COLUMNS * 4 * ES_W];
   ES_LOOP for (int o = 0, vo = 1; o < r; o += vo * ES_W) {
     const struct es_post q = es_conv_post_at(p, o);
     const float *wo = w + es_conv_panel(o, panel);
-    vo = r - o > 3 * ES_W && (ES_REGS >= 32 || n <= 2) ? 4 : r - o > ES_W ? 2 : 1;
+    vo = most == 4 && r - o > 3 * ES_W && (ES_REGS >= 32 || n <= 2) ? 4 : 2;
+    if (most == 1 || r - o <= ES_W)
+      vo = 1;
     ES_LOOP for (int j = 0; j < n; j += ES_CONV_COLUMNS) {
       const int columns = es_least(n - j, ES_CONV_COLUMNS);
       const float *xj = x + (ptrdiff_t)j * x_ws;
@@ -291,6 +338,26 @@ ES_CONV_SHARED void es_conv_deep(const struct es_taps *t, const float *x, int x_
                          y + o * y_cs + j * y_ws, y_cs, y_ws);
     }
   }
+}
+
+#define ES_CONV_DEEP(most)                                                                         \
+  ES_CONV_SHARED void es_conv_deep##most(const struct es_taps *t, const float *x, int x_ws, int n, \
+                                         const float *w, int panel, struct es_post p, int r,       \
+                                         float *y, int y_cs, int y_ws) {                           \
+    es_conv_deep_any(most, t, x, x_ws, n, w, panel, p, r, y, y_cs, y_ws);                          \
+  }
+ES_CONV_DEEP(1)
+ES_CONV_DEEP(2)
+ES_CONV_DEEP(4)
+
+ES_FN void es_conv_deep(const struct es_taps *t, const float *x, int x_ws, int n, const float *w,
+                        int panel, struct es_post p, int r, float *y, int y_cs, int y_ws) {
+  if (r <= ES_W)
+    es_conv_deep1(t, x, x_ws, n, w, panel, p, r, y, y_cs, y_ws);
+  else if (r <= 2 * ES_W)
+    es_conv_deep2(t, x, x_ws, n, w, panel, p, r, y, y_cs, y_ws);
+  else
+    es_conv_deep4(t, x, x_ws, n, w, panel, p, r, y, y_cs, y_ws);
 }
 
 /* Keep the taps that read inputs in [0, size). */
@@ -364,12 +431,13 @@ ES_FN struct es_taps es_conv_taps(int C, int KW, int w_row, int x_cs, int x_hs, 
   return t;
 }
 
-/* n columns that have all their taps. A few columns beyond full vectors cost less as deep tiles than
- * as one more wide vector, unless there are few outputs. */
+/* n columns that have all their taps. Deep tiles serve a few columns beyond whole vectors if that
+ * costs less than one more vector, and rows shorter than a vector unless there are few outputs. */
 ES_FN void es_conv_bulk(const int wide, const struct es_taps *t, const float *x, int step, int n,
                         const struct es_block *k, float *y, int y_cs, int y_ws) {
   const int odd = n % ES_W, vectors = (k->outputs + ES_W - 1) / ES_W;
-  const int deep = !wide ? n : 2 * odd * vectors <= k->outputs ? odd : 0, j = n - deep;
+  const int cheaper = n < ES_W ? n <= 6 * k->outputs : 2 * odd * vectors <= k->outputs;
+  const int deep = !wide ? n : cheaper ? odd : 0, j = n - deep;
   if (j)
     es_conv_wide(t, x, j, k->w, k->panel, k->post, k->outputs, y, y_cs);
   if (deep)
