@@ -18,7 +18,7 @@ C_FOLDER = Path(__file__).parent / "c"
 
 # Warnings are errors: the `c` target compiles on other people's machines.
 FLAGS = ("-O2", "-std=c99", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fPIC")
-ZIG_FLAGS = ("-fno-sanitize=all",)
+ZIG_FLAGS = ("-fno-sanitize=all", "-g0")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""Run a kernel's cases in guarded memory: `run_cases.py LIBRARY FAMILY KERNEL SEED`.
+
+A process of its own, because reading or writing past an array is a segmentation fault here: every
+array lies at the end of a page followed by one without access, or at the start of a page behind
+one, with guard words up to the page's end. The last line printed names the case that was running.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from edgeseq import registry
+from edgeseq.kernels._family import UNTOUCHED, Array, Case, Kernel, Role
+
+GUARD = 0xA5
+PAGE = mmap.PAGESIZE
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class Memory:
+    """Bytes between two pages without access, pushed against the second (or the first)."""
+
+    def __init__(self, content: Array, *, at_end: bool) -> None:
+        content = np.ascontiguousarray(content)
+        self.pages = -(-max(content.nbytes, 1) // PAGE)
+        self.map = mmap.mmap(-1, (self.pages + 2) * PAGE)
+        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        inside = np.frombuffer(self.map, np.uint8)[PAGE : (self.pages + 1) * PAGE]
+        inside[:] = GUARD
+        start = len(inside) - content.nbytes if at_end else 0
+        self.guard = inside[:start] if at_end else inside[content.nbytes :]
+        self.bytes = inside[start : start + content.nbytes]
+        self.array = self.bytes.view(content.dtype).reshape(content.shape)
+        self.array[...] = content
+        self.address = self.base + PAGE + start
+        self.before = self.bytes.copy()
+        self._protect(0)
+
+    def _protect(self, mode: int) -> None:
+        for page in (0, self.pages + 1):
+            assert LIBC.mprotect(self.base + page * PAGE, PAGE, mode) == 0
+
+    def intact(self) -> bool:
+        return bool((self.guard == GUARD).all())
+
+    def unchanged(self) -> bool:
+        return bool((self.bytes == self.before).all())
+
+    def release(self) -> None:
+        self._protect(mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+def check(kernel: Kernel, function: ctypes._CFuncPtr, case: Case, expected: dict[str, Array],
+          *, at_end: bool, in_place: bool) -> str | None:
+    """Run one case; what is wrong, or None."""
+    memory: dict[str, Memory] = {}
+    shapes = kernel.out_shapes(case.sizes)
+    shared: set[str] = set()
+    for arg in kernel.args:
+        if arg.role is Role.SCRATCH:
+            content = np.full(kernel.scratch(case.sizes), 0xFF, np.uint8)  # not-a-numbers
+            # scratch is aligned to 64 bytes, so it may end a little before the page does
+            content = np.pad(content, (0, -len(content) % 64), constant_values=GUARD)
+        elif arg.role is Role.OUT:
+            if arg.name in case.absent:
+                continue
+            if in_place and arg.may_be in memory:
+                memory[arg.name] = memory[arg.may_be]
+                shared.add(arg.may_be)
+                continue
+            content = np.full(shapes[arg.name], UNTOUCHED, arg.dtype)
+        elif arg.name in case.arrays:
+            content = case.arrays[arg.name].astype(arg.dtype)
+        else:
+            continue
+        memory[arg.name] = Memory(content, at_end=at_end)
+    sizes = [ctypes.c_int(case.sizes[name]) for name in kernel.sizes]
+    pointers = [
+        ctypes.c_void_p(memory[a.name].address if a.name in memory else None) for a in kernel.args
+    ]
+    function(*sizes, *pointers)
+    wrong = compare(kernel, memory, shared, expected)
+    for one in {id(m): m for m in memory.values()}.values():
+        one.release()
+    return wrong
+
+
+def compare(kernel: Kernel, memory: dict[str, Memory], shared: set[str],
+            expected: dict[str, Array]) -> str | None:
+    for arg in kernel.args:
+        if arg.name not in memory:
+            continue
+        if arg.role is not Role.SCRATCH and not memory[arg.name].intact():
+            return f"wrote outside {arg.name}"
+        if arg.role in (Role.IN, Role.CONST) and arg.name not in shared:
+            if not memory[arg.name].unchanged():
+                return f"wrote to its input {arg.name}"
+        if arg.role is Role.OUT:
+            wrong = differs(memory[arg.name].array, expected[arg.name], kernel.tolerance)
+            if wrong:
+                return f"{arg.name}: {wrong}"
+    return None
+
+
+def differs(got: Array, want: Array, tolerance: float) -> str | None:
+    """How two arrays differ, or None."""
+    want = want.reshape(got.shape)
+    gaps = want == UNTOUCHED
+    if (got[gaps] != UNTOUCHED).any():
+        return "wrote between rows"
+    if (np.isnan(got) != np.isnan(want)).any():
+        return f"{np.isnan(got).sum()} not-a-numbers instead of {np.isnan(want).sum()}"
+    finite = ~gaps & np.isfinite(want)
+    if (got[~finite & ~np.isnan(want)] != want[~finite & ~np.isnan(want)]).any():
+        return "infinities differ"
+    if not finite.any():
+        return None
+    error = np.abs(got[finite].astype(np.float64) - want[finite])
+    allowed = tolerance * max(1.0, np.abs(want[finite]).max())
+    return f"error {error.max():.3g} > {allowed:.3g}" if error.max() > allowed else None
+
+
+def variants(kernel: Kernel, seed: int) -> Iterator[tuple[str, Case]]:
+    """The kernel's cases, and some of them with a NaN and with denormal inputs."""
+    for i, case in enumerate(kernel.cases(np.random.default_rng(seed))):
+        yield f"{i}", case
+        if i % 5 == 0 and case.raw["x"].size:
+            nan = np.float32("nan")
+            yield f"{i} with a NaN", changed(case, lambda x: np.where(np.arange(x.size) == 0, nan, x))
+            yield f"{i} with denormals", changed(case, lambda x: x * np.float32(1e-40))
+
+
+def changed(case: Case, f: object) -> Case:
+    """The case with f applied to its input x, flattened."""
+    x, raw = case.arrays["x"], case.raw["x"]
+    new_x = f(x.reshape(-1)).reshape(x.shape).astype(x.dtype)  # type: ignore[operator]
+    new_raw = f(raw.reshape(-1)).reshape(raw.shape).astype(raw.dtype)  # type: ignore[operator]
+    return replace(case, arrays=case.arrays | {"x": new_x}, raw=case.raw | {"x": new_raw})
+
+
+def main(library: str, family: str, name: str, seed: int) -> int:
+    kernel = next(k for k in registry.find("kernels", family).KERNELS if k.name == name)
+    function = getattr(ctypes.CDLL(library), name)
+    can_share = {a.may_be for a in kernel.args if a.may_be}
+    count = 0
+    for label, case in variants(kernel, seed):
+        with np.errstate(all="ignore"):
+            expected = kernel.reference(case)
+        for at_end in (True, False):
+            for in_place in (False, True):
+                if in_place and not can_share & set(case.arrays):
+                    continue
+                place = f"{'end' if at_end else 'start'}{', in place' if in_place else ''}"
+                print(f"case {label} ({place}) {case.sizes}", flush=True)
+                wrong = check(
+                    kernel, function, case, expected, at_end=at_end, in_place=in_place
+                )
+                if wrong:
+                    print(f"WRONG {wrong}")
+                    return 1
+                count += 1
+    print(f"passed {count}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))

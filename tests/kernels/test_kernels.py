@@ -1,0 +1,128 @@
+"""Every kernel of every family, found by listing the folder, on every instruction set."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgeseq import registry
+from edgeseq.errors import ToolchainError
+from edgeseq.kernels import _build
+from edgeseq.kernels._build import ISAS, Isa
+from edgeseq.kernels._family import Kernel, Role
+
+HERE = Path(__file__).parent
+FAMILIES = {name: registry.find("kernels", name).KERNELS for name in registry.names("kernels")}
+KERNELS = [(family, kernel) for family, kernels in FAMILIES.items() for kernel in kernels]
+
+# Always: what lowering ships, and plain C by gcc. The rest are the same sources by another compiler.
+USUAL = {"avx512", "avx2", "sse2", "c-gcc"}
+
+
+def isas(*, runs: bool) -> list[object]:
+    chosen = [isa for isa in ISAS if (isa.needs is not None) == runs]
+    slow = pytest.mark.slow
+    return [
+        pytest.param(isa, id=isa.name, marks=() if isa.name in USUAL else slow) for isa in chosen
+    ]
+
+
+class Libraries:
+    """Compiled families, each at most once a session."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.made: dict[tuple[str, str], Path] = {}
+
+    def get(self, isa: Isa, source: str) -> Path:
+        if (isa.name, source) not in self.made:
+            kernels = [k for _, k in KERNELS if k.source == source]
+            stem = self.folder / f"{Path(source).stem}-{isa.name}"
+            made = _build.compile_object(isa, _build.source(kernels), stem.with_suffix(".o"))
+            self.made[isa.name, source] = _build.link(isa, [made], stem.with_suffix(".so"))
+        return self.made[isa.name, source]
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
+    return Libraries(tmp_path_factory.mktemp("kernels"))
+
+
+def run_cases(library: Path, family: str, kernel: Kernel, seed: int) -> tuple[int, str]:
+    """Run the cases in a process of their own; its exit code and its last two lines."""
+    command = [sys.executable, str(HERE / "run_cases.py"), str(library), family, kernel.name]
+    done = subprocess.run([*command, str(seed)], capture_output=True, text=True, check=False)
+    lines = (done.stdout.splitlines() or ["no case"])[-2:] + done.stderr.splitlines()[-3:]
+    return done.returncode, "\n".join(lines)
+
+
+@pytest.mark.parametrize("isa", isas(runs=True))
+@pytest.mark.parametrize(("family", "kernel"), KERNELS, ids=[k.name for _, k in KERNELS])
+def test_cases(family: str, kernel: Kernel, isa: Isa, libraries: Libraries) -> None:
+    if why := isa.missing():
+        pytest.skip(why)
+    code, said = run_cases(libraries.get(isa, kernel.source), family, kernel, seed=1)
+    assert code == 0, f"seed 1, exit {code}\n{said}"
+
+
+@pytest.mark.parametrize("isa", isas(runs=False))
+@pytest.mark.parametrize("source", sorted({k.source for _, k in KERNELS}))
+def test_compiles_for_other_machines(source: str, isa: Isa, tmp_path: Path) -> None:
+    kernels = [k for _, k in KERNELS if k.source == source]
+    made = _build.compile_object(isa, _build.source(kernels), tmp_path / "kernel.o")
+    assert made.stat().st_size > 0
+
+
+@pytest.mark.parametrize(("family", "kernel"), KERNELS, ids=[k.name for _, k in KERNELS])
+def test_declaration(family: str, kernel: Kernel) -> None:
+    """Names agree with the cases, and scratch does not fall as T grows."""
+    inputs = {a.name for a in kernel.args if a.role in (Role.IN, Role.CONST)}
+    needed = {a.name for a in kernel.args if a.role in (Role.IN, Role.CONST) and not a.optional}
+    outputs = {a.name for a in kernel.args if a.role is Role.OUT}
+    cases = list(kernel.cases(np.random.default_rng(0)))
+    assert len(cases) >= 10
+    for case in cases:
+        assert set(case.sizes) == set(kernel.sizes)
+        assert needed <= set(case.arrays) <= inputs
+        assert case.absent <= outputs
+        assert set(kernel.out_shapes(case.sizes)) == outputs
+        if "T" in kernel.sizes:
+            steps = [kernel.scratch(case.sizes | {"T": t}) for t in (1, 2, 63, 64, 65, 4096)]
+            assert steps == sorted(steps)
+
+
+BUGS = {
+    "a store one lane too long": ("es.h", "if (n >= ES_W)\n    es_store(p", "if (n >= ES_W - 1)\n    es_store(p"),
+    "one input too many": ("tile.h", "for (; k < K; k++)", "for (; k <= K; k++)"),
+    "one input too few": ("tile.h", "for (; k < K; k++)", "for (; k < K - 1; k++)"),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_seeded_bug_is_caught(bug: str, tmp_path: Path) -> None:
+    file, right, wrong = BUGS[bug]
+    copy = tmp_path / "c"
+    shutil.copytree(_build.C_FOLDER, copy)
+    text = (copy / file).read_text()
+    assert right in text
+    (copy / file).write_text(text.replace(right, wrong))
+    isa = next(i for i in ISAS if i.name == "c")
+    (kernel,) = FAMILIES["gemm"]
+    made = _build.compile_object(isa, _build.source([kernel]), tmp_path / "g.o", includes=[copy])
+    library = _build.link(isa, [made], tmp_path / "g.so")
+    code, said = run_cases(library, "gemm", kernel, seed=1)
+    assert code != 0, said
+    assert said.startswith("case ")
+
+
+def test_an_undefined_symbol_does_not_link(tmp_path: Path) -> None:
+    isa = next(i for i in ISAS if i.name == "c")
+    text = "void *memcpy(void *, const void *, __SIZE_TYPE__);\nvoid f(char *a, char *b, int n);\n"
+    text += "void f(char *a, char *b, int n) { memcpy(a, b, (__SIZE_TYPE__)n); }\n"
+    made = _build.compile_object(isa, text, tmp_path / "m.o")
+    with pytest.raises(ToolchainError, match="failed"):
+        _build.link(isa, [made], tmp_path / "m.so")
