@@ -166,14 +166,14 @@ def _bindings(model: ir.Model, settings: Settings) -> _Binding:
     for value in model.graph.inputs:
         given = settings.shapes.get(value.name or "", ())
         for dim, wish in zip(value.shape or (), given, strict=False):
-            name = dim.value if isinstance(dim, ir.SymbolicDim) else None
+            known = dim.value if isinstance(dim, ir.SymbolicDim) else None
             if isinstance(wish, str) and wish not in sizes:
                 times.add(wish)
-                renamed[name or wish] = wish
+                renamed[known or wish] = wish
             elif isinstance(wish, str):
-                _agree(sizes, name or wish, sizes[wish], f"--shape {value.name}")
-            elif name is not None:
-                _agree(sizes, name, wish, f"--shape {value.name}")
+                _agree(sizes, known or wish, sizes[wish], f"--shape {value.name}")
+            elif known is not None:
+                _agree(sizes, known, wish, f"--shape {value.name}")
     return _find_time(model, sizes, times, ranges, renamed)
 
 

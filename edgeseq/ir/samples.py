@@ -48,8 +48,9 @@ class Samples:
             return None
         if dim.value == self.symbol:
             return self.points
-        found = [dim.evaluate({self.symbol: point}) for point in self.points]
-        return None if None in found else tuple(int(one) for one in found)
+        if dim.free_symbols() != {self.symbol}:
+            return None
+        return tuple(int(dim.evaluate({self.symbol: point})) for point in self.points)
 
     def shape_values(self, shape: ir.Shape) -> tuple[tuple[int, ...], ...] | None:
         """Evaluate a shape at every point, one tuple a point."""
