@@ -25,9 +25,8 @@ def capture(module: torch.nn.Module, plan: Plan) -> ExportedProgram:
         UnsupportedModelError: it cannot be traced; the message names the line of Python.
     """
     fixations = Fixations()
-    # Without it torch assumes that no dynamic length is 1, and so gives wrong lower bounds; with
-    # it, torch takes static dimensions for dynamic ones when there are no others.
-    any_length = _config.patch(backed_size_oblivious=plan.shapes is not None)
+    # Without it torch assumes that no dynamic length is 1, and so gives wrong lower bounds.
+    any_length = _config.patch(backed_size_oblivious=True)
     with _eval_mode(module), quiet(), torch.no_grad(), fixations, any_length, KeepRecurrent():
         try:
             return torch.export.export(

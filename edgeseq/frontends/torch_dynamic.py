@@ -174,6 +174,7 @@ class _Reader:
         self, where: str, value: torch.Tensor, wanted: Any
     ) -> tuple[torch.Tensor, dict[int, Any] | None]:
         index, self._tensors = self._tensors, self._tensors + 1
+        value = value.detach().clone()  # torch leaves marks on tensors with dynamic dimensions
         hints = {}
         entries = wanted.items() if isinstance(wanted, Mapping) else enumerate(wanted)
         for axis, dim in entries:

@@ -169,6 +169,15 @@ def test_the_module_stays_as_it_was() -> None:
     assert all(isinstance(p, nn.Parameter) for p in module.core._flat_weights)
 
 
+def test_the_example_stays_as_it_was() -> None:
+    module, inputs, dynamic = models.causal_convolution()
+    before = [vars(value).copy() for value in inputs]
+    import_torch(module, inputs, dynamic)
+    assert [vars(value) for value in inputs] == before
+    model = import_torch(module, inputs)
+    assert [str(dim) for dim in model.graph.inputs[0].shape or ()] == ["1", "4", "20"]
+
+
 def test_the_model_does_not_change_with_the_module() -> None:
     module, inputs, _ = recurrent.cell("gru")
     model = import_torch(module, inputs)
