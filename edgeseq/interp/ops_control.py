@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
 import torch
 
 from edgeseq.errors import UnsupportedModelError
@@ -30,8 +31,9 @@ def loop(
         state = result[1 : 1 + len(state)]
         rows.append(result[1 + len(state) :])
         step += 1
-    if not rows:  # no step ran: the collected outputs are empty, their shape is unknown
-        return state + [torch.zeros(0)] * (call.outputs - len(state))
+    if not rows:
+        collected = call.attributes["body"].outputs[1 + len(state) :]
+        return state + [_nothing(call, value, 0) for value in collected]
     return state + [torch.stack(column) for column in zip(*rows, strict=True)]
 
 
@@ -53,8 +55,18 @@ def scan(call: Call, *inputs: Tensor) -> list[Tensor]:
         rows.append(result[len(state) :])
     out_axes = call.ints("scan_output_axes", [0] * outputs)
     flipped = call.ints("scan_output_directions", [0] * outputs)
-    columns = zip(*rows, strict=True) if rows else [()] * outputs
+    if not rows:
+        collected = zip(call.attributes["body"].outputs[len(state) :], out_axes, strict=True)
+        return state + [_nothing(call, value, axis) for value, axis in collected]
+    columns = zip(*rows, strict=True)
     return state + [_stack(*item) for item in zip(columns, out_axes, flipped, strict=True)]
+
+
+def _nothing(call: Call, value: ir.Value, axis: int) -> Tensor:
+    """Collect an output over no steps: its other sizes are the declared ones, where declared."""
+    sizes = [n if isinstance(n, int) else 0 for n in value.shape or ()]
+    sizes.insert(axis_of(axis, len(sizes) + 1), 0)
+    return torch.zeros(sizes, dtype=call.dtype(value.dtype or ir.DataType.FLOAT))
 
 
 def _unstack(sequence: Tensor, axis: int, backward: int) -> list[Tensor]:
@@ -63,8 +75,6 @@ def _unstack(sequence: Tensor, axis: int, backward: int) -> list[Tensor]:
 
 
 def _stack(steps: tuple[Tensor, ...], axis: int, backward: int) -> Tensor:
-    if not steps:
-        return torch.zeros(0)
     ordered = steps[::-1] if backward else steps
     return torch.stack(ordered, axis_of(axis, steps[0].dim() + 1))
 

@@ -152,6 +152,10 @@ def test_subgraphs_see_the_values_around_them() -> None:
     got = interpreter({"x": np.array([2.0]), "n": np.array(3)})
     assert got["y"].tolist() == [8.0]
     assert got["all"].tolist() == [[8.0], [12.0], [16.0]]
+    none = interpreter({"x": np.array([2.0]), "n": np.array(0)})
+    assert none["y"].tolist() == [2.0]
+    assert none["all"].shape == (0, 1)
+    assert none["all"].dtype == torch.float64
 
 
 def test_integers_stay_integers() -> None:
