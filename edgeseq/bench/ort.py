@@ -13,6 +13,7 @@ from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Array
 
 StatePairs = Sequence[tuple[str, str]]
+NEWEST_IR = 13  # what ONNX Runtime 1.31 reads
 InputType = tuple[np.dtype[Any], tuple[int | str | None, ...]]
 
 

@@ -42,7 +42,7 @@ def open_reference(spec: str, folder: Path) -> Reference:
         UsageError: it is missing, or ONNX Runtime cannot open it.
     """
     if spec.endswith(".onnx"):
-        return _reference(spec, Path(spec))
+        return _reference(spec, _readable(Path(spec), folder))
     import onnx_ir as ir
 
     from edgeseq.frontends.load import load
@@ -53,6 +53,26 @@ def open_reference(spec: str, folder: Path) -> Reference:
     return dataclasses.replace(
         _reference(spec, exported), module=imported.torch_module, example=imported.example_inputs
     )
+
+
+def _readable(file: Path, folder: Path) -> Path:
+    """Return the file, or a copy that says an older IR version where it is newer than the runtime.
+
+    `onnx` 1.23 writes IR version 14 by default, ONNX Runtime 1.31 reads up to 13; for models
+    without the newest types the two are the same bytes but for this number.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except Exception:  # not for this function to report
+        return file
+    if model.ir_version <= ort.NEWEST_IR:
+        return file
+    model = onnx.load(file)
+    model.ir_version = ort.NEWEST_IR
+    onnx.save(model, folder / "readable.onnx")
+    return folder / "readable.onnx"
 
 
 def _reference(spec: str, file: Path) -> Reference:
