@@ -221,7 +221,7 @@ def _oracle(imported: Imported, original: ir.Model, options: CompileOptions) -> 
         return None
     return validate.PyTorch(
         imported.torch_module,
-        tuple(imported.example_inputs),
+        imported.example_inputs,
         [str(v.name) for v in original.graph.inputs],
         [str(v.name) for v in original.graph.outputs],
     )

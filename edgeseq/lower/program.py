@@ -172,14 +172,15 @@ class _Walk:
 
     def call_tir(self, value: Any, var: Any) -> Any:
         name = self.symbols[value.args[0].name_hint]
-        reads = tuple(self.flat([value.args[1]]))
+        tensors = [a for a in value.args[1].fields if not _is_scalar(a)]
+        reads = tuple(self.flat(tensors))
         types = _fields(value.ty_args[0])
         offset = self.renames[name]
         if offset is not None:
             return reads[0].shifted(offset)
         writes = tuple(View(Buffer(_bytes(ty), str(ty.dtype))) for ty in types)
-        extra = list(value.args[2].values) if len(value.args) > 2 else []
-        shapes = [ty for arg in value.args[1].fields for ty in _fields(arg.ty)] + types
+        extra = [a for a in value.args[1].fields if _is_scalar(a)]
+        shapes = [ty for arg in tensors for ty in _fields(arg.ty)] + types
         scratch, scalars = self.auxiliary(name, shapes, extra)
         self.calls.append(TirCall(name, reads, writes, scratch, scalars))
         return _packed(writes, var)
@@ -242,6 +243,10 @@ def _symbol(prefix: str, index: int, name: str) -> str:
 
 def _constant(array: Array) -> View:
     return View(Buffer(Size.of(array.nbytes), str(array.dtype), constant=array))
+
+
+def _is_scalar(expr: Any) -> bool:
+    return isinstance(expr.ty, tvm.ir.PrimType)
 
 
 def _dims(ty: Any) -> list[Any]:

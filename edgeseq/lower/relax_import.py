@@ -89,8 +89,11 @@ class _Importer:
                 self.emit_node(node)
 
     def tensor_type(self, value: ir.Value) -> Any:
-        shape = [self.dim(d) for d in self.shapes.of(value)]
-        return relax.TensorType(shape, dtype_of(value))
+        return relax.TensorType(self.dims(value), dtype_of(value))
+
+    def dims(self, value: ir.Value | None) -> list[Any]:
+        """Shape of a value as TIR expressions."""
+        return [self.dim(d) for d in self.shapes.of(value)]
 
     def dim(self, dim: int | str) -> Any:
         if isinstance(dim, int):
@@ -137,7 +140,7 @@ class _Importer:
 
     def convert(self, node: ir.Node, inputs: list[Any]) -> Any:
         if node.op_type in OPS:
-            return OPS[node.op_type](self.builder, node, inputs, self.shapes)
+            return OPS[node.op_type](self, node, inputs)
         converter = self.converters[node.op_type].get_converter(OPSET)
         attributes: dict[str, Any] = {n: _attribute(a) for n, a in node.attributes.items()}
         attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}

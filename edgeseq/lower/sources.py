@@ -140,7 +140,7 @@ def _program(printer: Printer, name: str) -> str:
     interface, m = printer.interface, printer.interface.name
     lines = list(printer.lines())
     body = "\n".join(f"    {line}" for line in lines)
-    used = "\n".join(f"    (void){v};" for v in _unused(body, interface, printer.dispatch))
+    used = "\n".join(f"    (void){v};" for v in _unused(body, interface, name, printer.dispatch))
     setup = ["    uint8_t *const s = (uint8_t *)state;", "    uint8_t *const a = (uint8_t *)arena;"]
     if printer.dispatch:
         level = f"((const struct {m}_header *)state)->isa"
@@ -151,11 +151,9 @@ def _program(printer: Printer, name: str) -> str:
     return "\n".join([head, *setup, used, body, "}"])
 
 
-def _unused(body: str, interface: Interface, dispatch: bool) -> list[str]:
-    names = ["s", "a", *(["k", "w"] if dispatch else [])]
+def _unused(body: str, interface: Interface, entry: str, dispatch: bool) -> list[str]:
+    names = ["s", "a", *(["k", "w"] if dispatch else []), *(["T"] if entry == "run" else [])]
     names += [t.c_name for t in interface.inputs]
-    if "T" in body:
-        names.append("T")
     return [n for n in names if not re.search(rf"\b{n}\b", body)]
 
 
