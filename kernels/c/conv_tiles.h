@@ -147,7 +147,8 @@ ES_CONV_WIDE(1, 4)
 #define ES_CONV_VECTORS 4
 #else
 #define es_conv_wide_8x2 es_conv_wide_4x2
-#define ES_CONV_VECTORS 2
+/* One lane, one column: for two, gcc 12 at -O2 loads the input of the tap behind the last as well. */
+#define ES_CONV_VECTORS (ES_W > 1 ? 2 : 1)
 #endif
 
 /* Less than one vector of columns. */
