@@ -27,7 +27,7 @@ class EliminateIdentity(NodePass):
     def rewrite(self, node: ir.Node, edit: Editor) -> bool | str:
         """Remove the node when it changes nothing."""
         kept = _unchanged_input(node)
-        if kept is None or any(output.uses() for output in node.outputs[1:]):
+        if kept is None or any(o.uses() or o.is_graph_output() for o in node.outputs[1:]):
             return False
         output = node.outputs[0]
         if output.is_graph_output() and (kept.is_graph_output() or kept.producer() is None):
@@ -47,7 +47,7 @@ def _unchanged_input(node: ir.Node) -> ir.Value | None:
     first = node.inputs[0] if node.inputs else None
     if first is None:
         return None
-    if node.op_type in ("Identity", "Dropout"):
+    if node.op_type == "Identity" or (node.op_type == "Dropout" and not _trains(node)):
         return first
     if node.op_type in _NEUTRAL:
         return _neutral(node)
@@ -55,6 +55,13 @@ def _unchanged_input(node: ir.Node) -> ir.Value | None:
     same = first.shape is not None and first.shape == output.shape and first.dtype == output.dtype
     check = _CHECKS.get(node.op_type, lambda _: True)
     return first if same and check(node) else None
+
+
+def _trains(node: ir.Node) -> bool:
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return False
+    mode = data_of(node.inputs[2])
+    return mode is None or bool(mode.any())
 
 
 def _keeps_order(node: ir.Node) -> bool:

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeseq.errors import UnsupportedModelError, UsageError
+from edgeseq.errors import InternalError, UnsupportedModelError, UsageError
 from edgeseq.frontends.onnx_external import load_external
 from edgeseq.frontends.onnx_opset import INTERNAL_OPSET, OLDEST_OPSET, upgrade
 from edgeseq.ir import facts
@@ -33,6 +33,7 @@ def import_onnx(path: str | Path) -> ir.Model:
 
     Raises:
         UsageError: the file is missing, no ONNX model, damaged, or of an opset too old or new.
+        UnsupportedModelError: its operators cannot be said at the internal opset.
     """
     path = Path(path)
     proto = _read(path)
@@ -44,7 +45,7 @@ def import_onnx(path: str | Path) -> ir.Model:
     common.InlinePass(lambda function: function.domain != OWN_DOMAIN)(model)
     name_nodes(model)
     _note_weights(model)
-    upgrade(model)
+    _upgrade(model, path)
     _warn_of_known_errors(model)
     return model
 
@@ -162,6 +163,24 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
             why=first,
             fix="export it again, or report it to whoever made it",
         ) from None
+
+
+def _upgrade(model: ir.Model, path: Path) -> None:
+    """Bring the model to the internal opset, down from a newer one where it uses nothing new."""
+    version = model.opset_imports.get("", INTERNAL_OPSET)
+    upgrade(model)
+    try:
+        onnx.checker.check_model(ir.to_proto(model))
+    except onnx.checker.ValidationError as error:
+        message = str(error).strip().splitlines()[0]
+        if version <= INTERNAL_OPSET and not any(words in message for words in _NOT_OURS_TO_JUDGE):
+            raise InternalError(f"opset {version} was brought over badly: {error}") from error
+        if version > INTERNAL_OPSET:
+            raise UnsupportedModelError(
+                f"{path} uses what ONNX opset {version} added",
+                why=message,
+                fix=f"export again with opset_version={INTERNAL_OPSET}",
+            ) from None
 
 
 _NOT_OURS_TO_JUDGE = ("No Op registered", "No opset import", "is deprecated in domain_version")

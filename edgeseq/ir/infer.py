@@ -16,7 +16,7 @@ import onnx
 import onnx.reference
 import onnx_ir as ir
 
-from edgeseq.errors import InternalError, UnsupportedModelError
+from edgeseq.errors import UnsupportedModelError
 from edgeseq.ir.samples import Samples
 
 Array = npt.NDArray[Any]
@@ -101,6 +101,8 @@ class Inference:
             inputs = self._known_inputs(node)
         if inputs is None or node.op_type in _RANDOM or not self._worth_computing(node):
             return None
+        if any(output.name and not _is_numeric(output) for output in node.outputs):
+            return None
         if all(one is first for one, first in zip(inputs[-1], inputs[0], strict=True)):
             return [self.compute(node, inputs[0])] * len(inputs)
         return [self.compute(node, point) for point in inputs]
@@ -141,7 +143,7 @@ class Inference:
         """Run ONNX's shape rule at every point."""
         schema = schema_of(node, self._opset)
         inputs = [value for value in node.inputs if value is not None]
-        if schema is None or any(value.dtype is None for value in inputs):
+        if schema is None or not all(_is_tensor(value) for value in inputs):
             return None
         proto = ir.serde.serialize_node(node)
         shapes = [self.shapes(value) for value in inputs]
@@ -184,7 +186,11 @@ class Inference:
             found: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
                 schema, proto, types, data, opset_imports=self._opsets
             )
-        except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        except (
+            onnx.shape_inference.InferenceError,
+            onnx.checker.ValidationError,
+            RuntimeError,
+        ) as error:
             raise _bad_shapes(node, self.samples.symbol, point, str(error)) from None
         for kind in found.values():
             dims = kind.tensor_type.shape.dim
@@ -255,7 +261,7 @@ class Inference:
         length = None if first is None or first.shape is None else first.shape[axis]
         axes = scan_axes(node, "scan_output_axes", len(node.outputs) - carried)
         for index, (inner, outer) in enumerate(zip(body.outputs, node.outputs, strict=True)):
-            outer.dtype = inner.dtype
+            outer.type = inner.type
             if inner.shape is None:
                 continue
             dims = list(inner.shape)
@@ -269,13 +275,13 @@ class Inference:
         body.inputs[1].dtype, body.inputs[1].shape = ir.DataType.BOOL, ir.Shape([])
         for inner, outer in zip(body.inputs[2:], node.inputs[2:], strict=True):
             if outer is not None:
-                inner.dtype, inner.shape = outer.dtype, outer.shape
+                inner.type, inner.shape = outer.type, outer.shape
 
     def _leave_loop(self, node: ir.Node) -> None:
         body = node.attributes["body"].as_graph()
         carried = len(node.inputs) - 2
         for index, (inner, outer) in enumerate(zip(body.outputs[1:], node.outputs, strict=True)):
-            outer.dtype = inner.dtype
+            outer.type = inner.type
             if index < carried:
                 outer.shape = inner.shape
             elif inner.shape is not None:
@@ -285,7 +291,7 @@ class Inference:
         graphs = bodies(node)
         for index, output in enumerate(node.outputs):
             ends = [graph.outputs[index] for graph in graphs]
-            output.dtype = ends[0].dtype
+            output.type = ends[0].type
             if ends[0].shape is not None and ends[0].shape == ends[1].shape:
                 output.shape = ends[0].shape
 
@@ -335,17 +341,25 @@ def _dims(kind: onnx.TypeProto | None) -> Dims | None:
     return tuple(dim.dim_value for dim in dims)
 
 
+def _is_tensor(value: ir.Value) -> bool:
+    return isinstance(value.type, ir.TensorType)
+
+
+def _is_numeric(value: ir.Value) -> bool:
+    return _is_tensor(value) and value.dtype != ir.DataType.STRING
+
+
 def _floats(array: Array) -> bool:
     return bool(np.issubdtype(array.dtype, np.inexact))
 
 
 def _bad_shapes(
     node: ir.Node, symbol: str | None, point: int, message: str
-) -> UnsupportedModelError | InternalError:
+) -> UnsupportedModelError:
     where = f" at {symbol}={point}" if symbol else ""
     inputs = [f"{v.name}: {v.dtype}{list(v.shape or [])}" for v in node.inputs if v is not None]
     return UnsupportedModelError(
-        f"the shapes at {describe(node)} do not fit{where}",
+        f"the inputs of {describe(node)} do not fit{where}",
         at=inputs,
         why=message.strip().splitlines()[0] if message else "",
         fix=f"bound the range, as in --dim {symbol}={point + 1}:..."

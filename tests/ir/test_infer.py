@@ -128,11 +128,11 @@ def test_shapes_that_do_not_fit_name_the_node_and_its_inputs():
     with pytest.raises(UnsupportedModelError) as error:
         inferred("g (float[2] x, float[3] z) => (y) { [sum] y = Add (x, z) }")
     text = error.value.render()
-    assert text.startswith("the shapes at node 'sum' (Add) do not fit")
+    assert text.startswith("the inputs of node 'sum' (Add) do not fit")
     assert "at:  x: FLOAT[2]\n  at:  z: FLOAT[3]" in text
 
 
 def test_shapes_that_fit_at_some_lengths_only():
     with pytest.raises(UnsupportedModelError) as error:
         inferred("g (float[1, 2, T] x) => (y) <float[3, 2, 5] w> { [conv] y = Conv (x, w) }")
-    assert error.value.what == "the shapes at node 'conv' (Conv) do not fit at T=1"
+    assert error.value.what == "the inputs of node 'conv' (Conv) do not fit at T=1"

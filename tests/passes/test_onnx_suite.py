@@ -1,0 +1,82 @@
+"""ONNX's own node tests through the frontend and all passes: no crash, and the same results."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.backend.test.loader
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from edgeseq.errors import EdgeseqError
+from edgeseq.frontends.onnx import import_onnx
+from edgeseq.pipeline import prepare
+
+# Relative error by type: folding and reordering round in another place.
+TOLERANCE = {2: 4e-3, 4: 1e-4, 8: 1e-6}
+PARTS = 24  # so that workers share the load
+
+
+def session(model):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options)
+
+
+def check(case, folder):
+    """Return what went wrong, or None; what ONNX Runtime or we refuse is not wrong."""
+    path = folder / "model.onnx"
+    path.write_bytes(case.model.SerializeToString())
+    try:
+        model = import_onnx(path)
+        prepare(model)
+    except EdgeseqError:
+        return None
+    except Exception as error:
+        return f"{case.name}: {error!r}"
+    names = [value.name for value in case.model.graph.input]
+    data = [v if isinstance(v, list) else np.asarray(v) for v in case.data_sets[0][0]]
+    feeds = dict(zip(names, data, strict=False))
+    try:
+        original = session(case.model.SerializeToString())
+        want = original.run(None, feeds)
+        prepared = session(ir.to_proto(model).SerializeToString())
+    except Exception:  # ONNX Runtime implements neither all operators nor all types
+        return None
+    known = {value.name for value in prepared.get_inputs()}
+    results = prepared.run(None, {name: feed for name, feed in feeds.items() if name in known})
+    got = dict(zip([output.name for output in prepared.get_outputs()], results, strict=True))
+    for output, expected in zip(original.get_outputs(), want, strict=True):
+        if not same(got[output.name], expected):
+            return f"{case.name}: {output.name} differs"
+    return None
+
+
+def same(got, want):
+    if not isinstance(want, np.ndarray) or want.dtype.kind not in "fiub":
+        return True
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return False
+    tolerance = TOLERANCE[want.dtype.itemsize] if want.dtype.kind == "f" else 0
+    return np.allclose(
+        got.astype(float), want.astype(float), rtol=tolerance, atol=tolerance, equal_nan=True
+    )
+
+
+@pytest.fixture(scope="session")
+def cases():
+    found = onnx.backend.test.loader.load_model_tests(kind="node")
+    # Chance and training are not for inference: Dropout in training mode draws its mask.
+    return [case for case in found if "training" not in case.name and "bernoulli" not in case.name]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", range(PARTS))
+def test_node_tests(cases, part, tmp_path):
+    problems = [problem for case in cases[part::PARTS] if (problem := check(case, tmp_path))]
+    assert problems == []
+    assert len(cases[part::PARTS]) > 50
