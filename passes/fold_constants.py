@@ -36,7 +36,8 @@ def _fold(graph: ir.Graph, edit: Editor) -> bool:
             changed = True
             continue
         edit.inference.infer(node)
-        for body in bodies(node):
+        # An If that is left over is nobody's to run: only its condition is worth mending.
+        for body in bodies(node) if node.op_type != "If" else ():
             changed |= _fold(body, edit)
         if all(_is_known(output) for output in node.outputs) and not _is_copied_output(node):
             _replace_by_constants(node, edit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import google.protobuf.message
@@ -57,15 +57,30 @@ def check_supported(model: ir.Model, supported: Collection[str]) -> None:
         model: The model about to be lowered.
         supported: Operator names; those outside ONNX's own domain as `domain.Name`.
     """
-    bad = [node for node in walk(model.graph) if operator(node) not in supported]
+    bad = list(_unsupported(model.graph, supported))
     if bad:
         names = sorted({operator(node) for node in bad})
         raise UnsupportedModelError(
-            f"{len(bad)} nodes of {len(names)} operators are not supported: {', '.join(names)}",
+            f"{_counted(bad, 'node')} of {_counted(names, 'operator')} "
+            f"{'is' if len(bad) == 1 else 'are'} not supported: {', '.join(names)}",
             at=[describe(node) + _advice(node) for node in bad],
             why="edgeseq has no lowering for these operators",
             fix=_way_out(bad),
         )
+
+
+def _counted(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def _unsupported(graph: ir.Graph, supported: Collection[str]) -> Iterator[ir.Node]:
+    """Yield unsupported nodes; bodies of such a node are only reached once it is mended."""
+    for node in graph:
+        if operator(node) not in supported:
+            yield node
+            continue
+        for body in bodies(node):
+            yield from _unsupported(body, supported)
 
 
 def operator(node: ir.Node) -> str:
@@ -94,6 +109,8 @@ def _sources(value: ir.Value | None, seen: set[ir.Value]) -> set[str]:
     producer = value.producer()
     if producer is None:
         return {str(value.name)} if value.is_graph_input() else set()
+    if producer.op_type in ("Shape", "Size"):
+        return set()
     return set().union(*(_sources(one, seen) for one in producer.inputs))
 
 

@@ -6,6 +6,7 @@ depends on time is computed at several lengths (see `samples`).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -227,16 +228,17 @@ class Inference:
 
     def _infer_body(self, node: ir.Node) -> None:
         """If: both branches; Scan and Loop: the body once, as its state keeps its shape."""
+        if node.op_type == "If":
+            self._infer_branches(node)
+            return
         for graph in bodies(node):
             if node.op_type == "Scan":
                 self._enter_scan(node, graph)
-            elif node.op_type == "Loop":
+            else:
                 self._enter_loop(node, graph)
             self.infer_graph(graph)
         if node.op_type == "Scan":
             self._leave_scan(node)
-        elif node.op_type == "If":
-            self._join_branches(node)
         else:
             self._leave_loop(node)
 
@@ -287,8 +289,12 @@ class Inference:
             elif inner.shape is not None:
                 outer.shape = ir.Shape([None, *inner.shape])
 
-    def _join_branches(self, node: ir.Node) -> None:
+    def _infer_branches(self, node: ir.Node) -> None:
         graphs = bodies(node)
+        for graph in graphs:
+            # A branch that is never taken may not fit; nobody asked for it then.
+            with contextlib.suppress(UnsupportedModelError):
+                self.infer_graph(graph)
         for index, output in enumerate(node.outputs):
             ends = [graph.outputs[index] for graph in graphs]
             output.type = ends[0].type

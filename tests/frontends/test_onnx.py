@@ -216,7 +216,7 @@ def test_an_if_names_the_input_that_decides(write):
     with pytest.raises(UnsupportedModelError) as error:
         check_supported(import_onnx(write(text)), {"Equal", "Neg", "Abs"})
     assert error.value.render() == (
-        "1 nodes of 1 operators are not supported: If\n"
+        "1 node of 1 operator is not supported: If\n"
         "  at:  node 'if' (If) whose condition comes from input 'rate'\n"
         "  why: edgeseq has no lowering for these operators\n"
         "  fix: fix the condition with --const rate=VALUE; rewrite other operators or remove them"

@@ -115,6 +115,19 @@ def test_nested_ifs_with_names_that_clash(check_pass):
     check_pass("fold-constants", before, after, tolerance=0)
 
 
+def test_a_branch_that_does_not_fit_is_no_error_while_nobody_takes_it(apply_pass):
+    outcome = apply_pass(
+        "fold-constants",
+        """g (float[1, 3] x, bool c) => (float[1, 3] y) <int64[1] last = {1}> {
+            [if] y = If (c) <
+                then_branch = a () => (float[1, 3] p) { [neg] p = Neg (x) },
+                else_branch = b () => (float[1, 3] q) { [squeeze] q = Squeeze (x, last) }
+            >
+        }""".replace("(float[1, 3] q)", "(q)"),
+    )
+    assert [node.op_type for node in outcome.model.graph] == ["If"]
+
+
 def test_inside_a_scan(check_pass):
     before = """g (float[T, 2] x) => (float[2] s, float[T, 2] y) <float[2] zero = {0, 0}> {
         [scan] s, y = Scan <num_scan_inputs = 1, body = b (float[2] a, float[2] i)

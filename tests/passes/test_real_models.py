@@ -12,7 +12,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from edgeseq.frontends.onnx import import_onnx
+from edgeseq.errors import UnsupportedModelError
+from edgeseq.frontends.onnx import check_supported, import_onnx
 from edgeseq.pipeline import Settings, prepare, verify
 
 TOLERANCE = 1e-5  # of the output's range; float32 sums in another order, over up to 600 nodes
@@ -83,6 +84,15 @@ def test_computes_the_same_with_fewer_nodes(models_dir, case):
     for output, expected in zip(original.get_outputs(), want, strict=True):
         error = np.abs(got[output.name] - expected).max()
         assert error <= TOLERANCE * np.abs(expected).max(), output.name
+
+
+def test_an_if_on_the_sample_rate_names_the_flag_that_decides_it(models_dir):
+    model = import_onnx(models_dir / "silero-vad/silero_vad.onnx")
+    prepare(model, Settings(shapes=SILERO.shapes))
+    with pytest.raises(UnsupportedModelError) as error:
+        check_supported(model, {node.op_type for node in model.graph} - {"If"})
+    assert error.value.at == ("node 'If_0' (If) whose condition comes from input 'sr'",)
+    assert "--const sr=VALUE" in error.value.fix
 
 
 def test_scan_over_time_with_a_mean_over_time_is_not_streamable(models_dir):
