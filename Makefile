@@ -45,10 +45,10 @@ demo: $(VENV)/installed tools
 	@echo; echo "== next"
 	@echo "listen    examples/denoise/demo-noisy.wav, then $(DEMO)/enhanced.wav"
 	@echo "look      $(BIN)/edgeseq inspect $(DEMO)/dist --why; $(DEMO)/dist/report.html"
-	@echo "link      $(DEMO)/dist/x86-64/denoise.h, or add $(DEMO)/dist/c/denoise.c to your project"
+	@echo "link      $(DEMO)/dist/c/denoise.c and its header, or the library beside it"
 	@echo "compile   $(BIN)/edgeseq compile your-model.onnx -o your-dist"
 
-test: lint types
+test: lint types tools
 	$(BIN)/pytest -n $(JOBS) $(if $(MODELS),--models $(MODELS))
 
 test-fast: $(VENV)/installed tools

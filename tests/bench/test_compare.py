@@ -6,12 +6,17 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from edgeseq import api
 from edgeseq.bench import bench_model
 from edgeseq.bench.compiled import Compiled
 from edgeseq.bench.frames import recorded
 from edgeseq.errors import NumericsError, UsageError
+from edgeseq.options import CompileOptions
 from edgeseq.runtime import load
 
 Small = tuple[Path, Path]
@@ -87,3 +92,24 @@ def test_missing_vectors(small: Small, tmp_path: Path) -> None:
     model = load(small[1])
     with pytest.raises(UsageError, match=r"vectors\.safetensors' is missing"):
         recorded(tmp_path, model, whole=False)
+
+
+def test_a_model_whose_state_was_hidden_is_timed_on_whole_sequences(tmp_path: Path) -> None:
+    """The user's GRU has no state inputs; the compiled one carries what the passes exposed."""
+    rng = np.random.default_rng(1)
+    shapes = {"W": [1, 12, 3], "R": [1, 12, 4], "B": [1, 24]}
+    constants = [
+        onnx.numpy_helper.from_array(rng.standard_normal(s).astype(np.float32) * 0.3, n)
+        for n, s in shapes.items()
+    ]
+    node = helper.make_node("GRU", ["x", "W", "R", "B"], ["y", ""], "gru", hidden_size=4)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", 1, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["T", 1, 1, 4])
+    graph = helper.make_graph([node], "gru", [x], [y], constants)
+    file, dist = tmp_path / "gru.onnx", tmp_path / "dist"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), file)
+    api.compile_model(str(file), CompileOptions(dist, targets=("c",), dims={"T": (1, 100)}))
+    whole = bench_model(dist, str(file), rounds=2, calls=80)
+    assert whole.call.startswith("sequence of ")
+    stepwise = bench_model(dist, rounds=2, calls=20)
+    assert stepwise.call == "step"
