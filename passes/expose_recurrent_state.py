@@ -1,6 +1,6 @@
 """Memory hidden in the graph `-> graph inputs and outputs marked State`; exact.
 
-- a GRU, LSTM, RNN or Scan over time starts from a graph input, and its final state is an output;
+- a GRU, LSTM, RNN, LSTMP or Scan over time starts from a graph input, and its final state is an output;
 - a convolution over time that pads the past, a Pad of the past, and a Concat of a constant before
   the first step read the last steps of the chunk before: `Concat(past, x)`.
 
@@ -99,7 +99,7 @@ def _states(node: ir.Node) -> list[tuple[int, int, str]]:
     if node.op_type == "Scan":
         carried = len(node.inputs) - node.attributes["num_scan_inputs"].as_int()
         return [(place, place, f"state_{place}") for place in range(carried)]
-    return [(5, 1, "h"), (6, 2, "c")][: 2 if node.op_type == "LSTM" else 1]
+    return [(5, 1, "h"), (6, 2, "c")][: 2 if "LSTM" in node.op_type else 1]
 
 
 def _unknown_start(node: ir.Node) -> str | None:

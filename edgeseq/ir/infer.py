@@ -79,6 +79,9 @@ class Inference:
         if node.op_type in _WITH_BODY and node.domain == "":
             self._infer_body(node)
             return
+        if node.op_identifier() in self._model.functions:
+            self._infer_call(node)
+            return
         types = self._types(node)
         if types is None:
             return
@@ -288,6 +291,16 @@ class Inference:
                 outer.shape = inner.shape
             elif inner.shape is not None:
                 outer.shape = ir.Shape([None, *inner.shape])
+
+    def _infer_call(self, node: ir.Node) -> None:
+        """A call of a function: infer a copy of the body with the arguments' types."""
+        body = self._model.functions[node.op_identifier()].clone()
+        for inner, outer in zip(body.inputs, node.inputs, strict=False):
+            if outer is not None:
+                inner.type, inner.shape = outer.type, outer.shape
+        self.infer_graph(body)
+        for inner, outer in zip(body.outputs, node.outputs, strict=False):
+            outer.type, outer.shape = inner.type, inner.shape
 
     def _infer_branches(self, node: ir.Node) -> None:
         graphs = bodies(node)

@@ -179,6 +179,17 @@ def recurrence(node: ir.Node, line: Timeline) -> Sequence[Track]:
     return found[: len(node.outputs)]
 
 
+def projected(node: ir.Node, line: Timeline) -> Sequence[Track]:
+    """LSTMP over time carries its state; it has no direction axis."""
+    time = only_data(node, line)
+    if time.axis == 1:
+        return [time, Along(0, time.lead), Along(0, time.lead)]
+    if time.axis != 0 or time.lead:
+        raise MixesTimeError("its features are time, or its input is longer than time")
+    line.recurrences.append(node)
+    return [time, Latest(), Latest()]
+
+
 def scan(node: ir.Node, line: Timeline) -> Sequence[Track]:
     """Over time it carries its state, as a recurrence does."""
     scanned = node.attributes["num_scan_inputs"].as_int()

@@ -15,9 +15,11 @@ from edgeseq.ir.timeline import Along, Latest, MixesTimeError, Timeline, Track
 Rule = Callable[[ir.Node, Timeline], Sequence[Track]]
 
 
-def rule_of(op_type: str) -> Rule | None:
-    """Return the rule of a standard operator, or None when there is none."""
-    return RULES.get(op_type, _pointwise if op_type in POINTWISE else None)
+def rule_of(node: ir.Node) -> Rule | None:
+    """Return the rule of a node's operator, or None when there is none."""
+    if node.domain:
+        return RULES.get(f"{node.domain}.{node.op_type}")
+    return RULES.get(node.op_type, _pointwise if node.op_type in POINTWISE else None)
 
 
 def _pointwise(node: ir.Node, line: Timeline) -> Sequence[Track]:
@@ -198,6 +200,7 @@ RULES: dict[str, Rule] = {
     "Gather": _gather,
     **dict.fromkeys(("GRU", "LSTM", "RNN"), time_memory.recurrence),
     "Scan": time_memory.scan,
+    "edgeseq.LSTMP": time_memory.projected,
     "Split": _split,
     "Expand": _expand,
 }

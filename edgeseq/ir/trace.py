@@ -61,8 +61,8 @@ def _visit(node: ir.Node, line: Timeline) -> Sequence[Track]:
         return [Length()]
     if any(isinstance(track, Length) for track in tracks):
         return _of_lengths(node, tracks)
-    rule = rule_of(node.op_type)
-    if rule is None or node.domain:
+    rule = rule_of(node)
+    if rule is None:
         raise MixesTimeError("what it does along time is not known")
     if any(isinstance(track, Latest) for track in tracks):
         if any(isinstance(track, Along) for track in tracks):

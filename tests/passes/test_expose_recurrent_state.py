@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.frontends.torch_lstmp import function
 from edgeseq.ir import facts
 from edgeseq.pipeline import Settings, prepare, verify
 
@@ -21,7 +22,8 @@ LENGTH = sum(CHUNKS)
 
 
 def build(text):
-    proto = onnx.parser.parse_model(HEADER + text)
+    header = HEADER.replace("]", ', "edgeseq" : 1]') if "edgeseq." in text else HEADER
+    proto = onnx.parser.parse_model(header + text)
     made = {name for node in proto.graph.node for name in node.output}
     for info in list(proto.graph.value_info):
         if info.name not in made:
@@ -29,7 +31,12 @@ def build(text):
             numbers = np.random.default_rng(zlib.crc32(info.name.encode())).uniform(-1, 1, shape)
             tensor = onnx.numpy_helper.from_array(numbers.astype(np.float32), info.name)
             proto.graph.initializer.append(tensor)
-    return ir.from_proto(proto)
+    model = ir.from_proto(proto)
+    if "edgeseq." in text:
+        projection = function("LSTMP", 26)
+        model.functions[projection.identifier()] = projection
+        model.opset_imports["edgeseq"] = 1
+    return model
 
 
 class Runner:
@@ -212,6 +219,14 @@ def test_a_scan():
         }> (zero, x)
     }"""
     check_pieces(text, {"scan_state_0": [2]}, tolerance=0)
+
+
+def test_an_lstm_with_projection():
+    text = """g (float[T, 2, 4] x) => (float[T, 2, 3] y)
+    <float[24, 4] w, float[24, 3] r, float[48] b, float[3, 6] p, float[2, 3] h, float[2, 6] c> {
+        [net] y, hn, cn = edgeseq.LSTMP (x, w, r, b, p, h, c)
+    }"""
+    check_pieces(text, {"net_h": [2, 3], "net_c": [2, 6]}, tolerance=1e-6)
 
 
 def test_what_has_no_memory_needs_no_state():
