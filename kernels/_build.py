@@ -1,4 +1,4 @@
-"""Compile kernels for one instruction set, for tests: a shared library that takes sizes at run time."""
+"""Compile kernels for one instruction set, for tests: a library that takes sizes at run time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edgeseq.errors import ToolchainError
 from edgeseq.kernels._family import Kernel, Role
+
+from edgeseq.errors import ToolchainError
 
 C_FOLDER = Path(__file__).parent / "c"
 

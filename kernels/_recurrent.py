@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Role, Sizes
 
 UNITS = 16  # units in a panel: ES_UNITS in c/recurrent.h
@@ -101,7 +100,7 @@ def scratch(sizes: Sizes, gates: int, states: int) -> int:
 def out_shapes(sizes: Sizes, states: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Shapes of y (as flat memory) and of the final states."""
     chains = (sizes["groups"], sizes["directions"], sizes["B"], sizes["H"])
-    return {"y": (extent(sizes),), **{name: chains for name in states}}
+    return {"y": (extent(sizes),), **dict.fromkeys(states, chains)}
 
 
 def extent(sizes: Sizes) -> int:
@@ -177,9 +176,7 @@ def run(case: Case, states: Sequence[str], step: Step) -> dict[str, Array]:
             t = np.where(alive & back, lens - 1 - i, i)
             x = case.raw["x"][g, t, np.arange(s["B"])].astype(np.float64)
             new = step(g * s["directions"] + d, x, now)
-            now = tuple(
-                np.where(alive[:, None], b, a) for a, b in zip(now, new, strict=True)
-            )
+            now = tuple(np.where(alive[:, None], b, a) for a, b in zip(now, new, strict=True))
             for b in range(s["B"]):
                 at = t[b] * s["y_t"] + b * s["y_b"] + g * s["y_g"] + d * s["y_d"]
                 y[at : at + s["H"]] = now[0][b] if alive[b] else 0

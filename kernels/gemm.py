@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Kernel, Role, Sizes
 from edgeseq.kernels._recurrent import OVERREAD, apply, round_up
 
@@ -43,7 +42,7 @@ def unpack(packed: Array, inputs: int, outputs: int) -> tuple[Array, Array]:
 
 
 def out_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """y as flat memory: M rows, ldy apart."""
+    """Y as flat memory: M rows, ldy apart."""
     rows, outputs = sizes["M"], sizes["N"]
     return {"y": ((rows - 1) * sizes["ldy"] + outputs if rows and outputs else 0,)}
 

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-
 from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._family import Array, Case, Kernel, Sizes
 
@@ -96,9 +95,7 @@ def _case(shape: rec.Shape, rng: np.random.Generator, *, bias: bool) -> Case:
         raw["b"][:] = 0
     first = bool(case.sizes["reset_first"])
     packed = pack(raw["w"], raw["r"], raw["b"] if bias else None, reset_first=first)
-    return dataclasses.replace(
-        case, arrays=case.arrays | {"w": packed}, raw=case.raw | raw
-    )
+    return dataclasses.replace(case, arrays=case.arrays | {"w": packed}, raw=case.raw | raw)
 
 
 KERNELS = (

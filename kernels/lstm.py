@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-
 from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._family import Array, Case, Kernel, Sizes
 
@@ -43,9 +42,7 @@ def unpack(
     """Return w, r, b (both parts of a bias summed in the first) and p (empty without peepholes)."""
     rows = 7 if peepholes else 4
     size = rec.chain_floats(rows, 4, inputs, hidden)
-    found = [
-        rec.unpack_chain(packed[i * size :], rows, 4, inputs, hidden) for i in range(chains)
-    ]
+    found = [rec.unpack_chain(packed[i * size :], rows, 4, inputs, hidden) for i in range(chains)]
     zeros = np.zeros(4 * hidden, np.float32)
     return (
         np.stack([w.reshape(4 * hidden, inputs) for _, w, _ in found]),

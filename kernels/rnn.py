@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-
 from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._family import Array, Case, Kernel, Sizes
 
@@ -40,7 +39,7 @@ def scratch(sizes: Sizes) -> int:
 
 
 def reference(case: Case) -> dict[str, Array]:
-    """h = f(W x + R h + b) in float64."""
+    """H = f(W x + R h + b) in float64."""
 
     def step(chain: int, x: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
         (h,) = states

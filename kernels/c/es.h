@@ -62,16 +62,14 @@ ES_FN void es_store_upto(float *p, es_v v, int n) {
 
 ES_FN void es_copy(int n, const float *from, float *to) {
   int i = 0;
-  ES_LOOP for (; i + ES_W <= n; i += ES_W)
-    es_store(to + i, es_load(from + i));
+  ES_LOOP for (; i + ES_W <= n; i += ES_W) { es_store(to + i, es_load(from + i)); }
   if (i < n)
     es_store_n(to + i, es_load_n(from + i, n - i), n - i);
 }
 
 ES_FN void es_zero(int n, float *to) {
   int i = 0;
-  ES_LOOP for (; i + ES_W <= n; i += ES_W)
-    es_store(to + i, es_set(0.0f));
+  ES_LOOP for (; i + ES_W <= n; i += ES_W) { es_store(to + i, es_set(0.0f)); }
   if (i < n)
     es_store_n(to + i, es_set(0.0f), n - i);
 }

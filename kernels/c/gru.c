@@ -16,10 +16,29 @@ ES_FN void es_gru_f32(int T, int B, int I, int H, int groups, int directions, in
                       const float *h0, const int32_t *lens, const float *params, float *y,
                       float *h_n, float *restrict scratch) {
   const es_rec a = {
-      .kind = ES_GRU, .T = T, .B = B, .I = I, .H = H, .groups = groups,
-      .directions = directions, .reverse = reverse, .reset_first = reset_first,
-      .acts = acts, .clip = clip, .x_t = x_t, .x_b = x_b, .x_g = x_g, .y_t = y_t, .y_b = y_b,
-      .y_g = y_g, .y_d = y_d, .lens = lens, .params = params, .x = x, .w = w, .y = y,
+      .kind = ES_GRU,
+      .T = T,
+      .B = B,
+      .I = I,
+      .H = H,
+      .groups = groups,
+      .directions = directions,
+      .reverse = reverse,
+      .reset_first = reset_first,
+      .acts = acts,
+      .clip = clip,
+      .x_t = x_t,
+      .x_b = x_b,
+      .x_g = x_g,
+      .y_t = y_t,
+      .y_b = y_b,
+      .y_g = y_g,
+      .y_d = y_d,
+      .lens = lens,
+      .params = params,
+      .x = x,
+      .w = w,
+      .y = y,
   };
   es_recurrent(&a, h0, 0, h_n, 0, scratch);
 }

@@ -16,7 +16,8 @@
 #include "es_math.h"
 #include "tile.h"
 
-#define ES_STEPS 64 /* of which the input projection is done at once; known to kernels/_recurrent.py */
+#define ES_STEPS                                                                                   \
+  64 /* of which the input projection is done at once; known to kernels/_recurrent.py */
 #define ES_UNITS 16 /* units in a panel */
 
 enum { ES_RNN, ES_GRU, ES_LSTM };
@@ -76,14 +77,15 @@ ES_FN void es_start(const es_rec *a, const es_rows *s, const int R, const int G,
                     const int from, int P, int u, int j, const float *panel, es_v *acc,
                     const int lda) {
   const int all = es_gates(a);
-  ES_UNROLL for (int r = 0; r < R; r++)
-    ES_UNROLL for (int g = 0; g < G; g++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
+    ES_UNROLL for (int g = 0; g < G; g++) {
       ES_UNROLL for (int v = 0; v < V; v++) {
         const int at = (from + g) * P + j + v * ES_W;
-        acc[r * lda + g * V + v] =
-            es_load(s->xp ? s->xp + (size_t)r * all * es_padded(a) + (size_t)u * all + at
-                          : panel + at);
+        acc[r * lda + g * V + v] = es_load(
+            s->xp ? s->xp + (size_t)r * all * es_padded(a) + (size_t)u * all + at : panel + at);
       }
+    }
+  }
   if (!s->xp)
     es_dots(R, G, V, a->I, s->x, a->x_b, panel + es_head(a) * P + from * P + j, all * P, P, acc,
             lda);
@@ -99,9 +101,11 @@ ES_FN void es_rnn_cell(const es_rec *a, const es_rows *s, const int R, const int
   es_v acc[ES_MAX_ROWS * ES_ACCS];
   es_start(a, s, R, 1, V, 0, P, u, j, panel, acc, V);
   es_dots(R, 1, V, a->H, s->h, es_row(a), es_recurrent_weights(a, P, j, panel), P, P, acc, V);
-  ES_UNROLL for (int r = 0; r < R; r++)
-    ES_UNROLL for (int v = 0; v < V; v++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
+    ES_UNROLL for (int v = 0; v < V; v++) {
       es_put(a, s, r, u + j + v * ES_W, es_gate(a, 0, ES_TANH, acc[r * V + v]));
+    }
+  }
 }
 
 /* (1 - z) n + z h, with the state's part off the path that waits for n. */
@@ -118,12 +122,14 @@ ES_FN void es_gru_cell(const es_rec *a, const es_rows *s, const int R, const int
   const int lda = 4 * V;
   es_v acc[ES_MAX_ROWS * 4 * 4];
   es_start(a, s, R, 3, V, 0, P, u, j, panel, acc, lda);
-  ES_UNROLL for (int r = 0; r < R; r++)
-    ES_UNROLL for (int v = 0; v < V; v++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
+    ES_UNROLL for (int v = 0; v < V; v++) {
       acc[r * lda + 3 * V + v] = es_load(panel + 3 * P + j + v * ES_W);
+    }
+  }
   es_dots(R, 3, V, a->H, s->h, es_row(a), es_recurrent_weights(a, P, j, panel), 3 * P, P, acc + V,
           lda);
-  ES_UNROLL for (int r = 0; r < R; r++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
     ES_UNROLL for (int v = 0; v < V; v++) {
       const es_v *at = acc + r * lda + v;
       const int unit = u + j + v * ES_W;
@@ -132,6 +138,7 @@ ES_FN void es_gru_cell(const es_rec *a, const es_rows *s, const int R, const int
       es_v n = es_gate(a, 1, ES_TANH, es_fma(reset, at[3 * V], at[0]));
       es_put(a, s, r, unit, es_mix(z, n, es_load(s->h + r * es_row(a) + unit)));
     }
+  }
 }
 
 /* linear_before_reset = 0: n needs r h of all units, so the panels are walked twice. */
@@ -141,13 +148,14 @@ ES_FN void es_gru_gates(const es_rec *a, const es_rows *s, const int R, const in
   es_start(a, s, R, 2, V, 1, P, u, j, panel, acc, 2 * V);
   es_dots(R, 2, V, a->H, s->h, es_row(a), es_recurrent_weights(a, P, j, panel), 3 * P, P, acc,
           2 * V);
-  ES_UNROLL for (int r = 0; r < R; r++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
     ES_UNROLL for (int v = 0; v < V; v++) {
       const size_t at = (size_t)r * es_row(a) + u + j + v * ES_W;
       es_v reset = es_gate(a, 0, ES_SIGMOID, acc[(r * 2 + 1) * V + v]);
       es_store(s->z + at, es_gate(a, 0, ES_SIGMOID, acc[r * 2 * V + v]));
       es_store(s->rh + at, es_mul(reset, es_load(s->h + at)));
     }
+  }
 }
 
 ES_FN void es_gru_candidate(const es_rec *a, const es_rows *s, const int R, const int V, int P,
@@ -156,13 +164,14 @@ ES_FN void es_gru_candidate(const es_rec *a, const es_rows *s, const int R, cons
   es_start(a, s, R, 1, V, 0, P, u, j, panel, acc, V);
   es_dots(R, 1, V, a->H, s->rh, es_row(a), es_recurrent_weights(a, P, j, panel) + 2 * P, 3 * P, P,
           acc, V);
-  ES_UNROLL for (int r = 0; r < R; r++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
     ES_UNROLL for (int v = 0; v < V; v++) {
       const int unit = u + j + v * ES_W;
       const size_t at = (size_t)r * es_row(a) + unit;
       es_v n = es_gate(a, 1, ES_TANH, acc[r * V + v]);
       es_put(a, s, r, unit, es_mix(es_load(s->z + at), n, es_load(s->h + at)));
     }
+  }
 }
 
 /* Gates i, o, f, c as in ONNX; peepholes of i, o, f in the head, after the biases. */
@@ -172,9 +181,8 @@ ES_FN void es_lstm_cell(const es_rec *a, const es_rows *s, const int R, const in
   const float *peep = panel + 4 * P + j;
   es_v acc[ES_MAX_ROWS * ES_ACCS];
   es_start(a, s, R, 4, V, 0, P, u, j, panel, acc, lda);
-  es_dots(R, 4, V, a->H, s->h, es_row(a), es_recurrent_weights(a, P, j, panel), 4 * P, P, acc,
-          lda);
-  ES_UNROLL for (int r = 0; r < R; r++)
+  es_dots(R, 4, V, a->H, s->h, es_row(a), es_recurrent_weights(a, P, j, panel), 4 * P, P, acc, lda);
+  ES_UNROLL for (int r = 0; r < R; r++) {
     ES_UNROLL for (int v = 0; v < V; v++) {
       const int unit = u + j + v * ES_W;
       float *cell = s->c + (size_t)r * es_row(a) + unit;
@@ -193,6 +201,7 @@ ES_FN void es_lstm_cell(const es_rec *a, const es_rows *s, const int R, const in
       o = es_gate(a, 0, ES_SIGMOID, o);
       es_put(a, s, r, unit, es_mul(o, es_gate(a, 2, ES_TANH, c)));
     }
+  }
 }
 
 /* What one walk over the panels computes. */
@@ -223,12 +232,11 @@ ES_FN void es_cell(const int what, const es_rec *a, const es_rows *s, int first,
     es_gru_candidate(a, &tile, R, V, P, u, j, panel);
 }
 
-ES_FN void es_cell_rows(const int what, const es_rec *a, const es_rows *s, const int M,
-                        const int V, int P, int u, int j, const float *panel) {
+ES_FN void es_cell_rows(const int what, const es_rec *a, const es_rows *s, const int M, const int V,
+                        int P, int u, int j, const float *panel) {
   const int rows = es_tile_rows(es_gates(a) * V), rest = M % rows;
   int m = 0;
-  ES_LOOP for (; m + rows <= M; m += rows)
-    es_cell(what, a, s, m, rows, V, P, u, j, panel);
+  ES_LOOP for (; m + rows <= M; m += rows) { es_cell(what, a, s, m, rows, V, P, u, j, panel); }
   if (rest == 3)
     es_cell(what, a, s, m, 3, V, P, u, j, panel);
   if (rest == 2)
@@ -243,12 +251,15 @@ ES_FN void es_cells(const int what, const es_rec *a, const es_rows *s, const int
   const int G = es_gates(a), V = es_tile_vecs(G, ES_UNITS), padded = es_padded(a);
   const size_t per_unit = es_head(a) + (size_t)(a->I + a->H) * G;
   int u = 0;
-  ES_LOOP for (; u + ES_UNITS <= padded; u += ES_UNITS)
-    ES_LOOP for (int j = 0; j < ES_UNITS; j += V * ES_W)
+  ES_LOOP for (; u + ES_UNITS <= padded; u += ES_UNITS) {
+    ES_LOOP for (int j = 0; j < ES_UNITS; j += V * ES_W) {
       es_cell_rows(what, a, s, M, V, ES_UNITS, u, j, w + u * per_unit);
+    }
+  }
   if (u < padded)
-    ES_LOOP for (int j = 0; j < padded - u; j += ES_W)
+    ES_LOOP for (int j = 0; j < padded - u; j += ES_W) {
       es_cell_rows(what, a, s, M, 1, padded - u, u, j, w + u * per_unit);
+    }
 }
 
 ES_FN void es_step_rows(const es_rec *a, const es_rows *s, const int M, const float *w) {
@@ -339,22 +350,25 @@ ES_FN void es_project_steps(const es_rec *a, const es_chain *q, int t, int n) {
   const int flat = a->B == 1 || a->x_t == a->B * a->x_b;
   const int times = flat ? 1 : n, rows = flat ? n * a->B : a->B;
   const ptrdiff_t ldx = a->B == 1 ? a->x_t : a->x_b;
-  ES_LOOP for (int i = 0; i < times; i++)
+  ES_LOOP for (int i = 0; i < times; i++) {
     es_project(G, ES_UNITS, rows, a->H, a->I, ES_IDENTITY, es_head(a), a->H * G,
                q->x + (ptrdiff_t)(t + i) * a->x_t, ldx, q->w, q->xp + (size_t)i * a->B * row, row);
+  }
 }
 
 /* Rows of H floats into rows padded with zeros (from = 0: all zeros), and back. */
 ES_FN void es_load_state(const es_rec *a, const float *from, float *to) {
   es_zero(a->B * es_row(a), to);
   if (from)
-    ES_LOOP for (int b = 0; b < a->B; b++)
+    ES_LOOP for (int b = 0; b < a->B; b++) {
       es_copy(a->H, from + (size_t)b * a->H, to + (size_t)b * es_row(a));
+    }
 }
 ES_FN void es_save_state(const es_rec *a, const float *from, float *to) {
   if (to)
-    ES_LOOP for (int b = 0; b < a->B; b++)
+    ES_LOOP for (int b = 0; b < a->B; b++) {
       es_copy(a->H, from + (size_t)b * es_row(a), to + (size_t)b * a->H);
+    }
 }
 
 /* h0, c0, hn, cn: [groups][directions][B][H] or 0; hn may be h0 and cn may be c0. */
@@ -371,11 +385,12 @@ ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float
       es_load_state(a, c0 ? c0 + i * rows : 0, q.c);
   }
   if (ragged) {
-    ES_LOOP for (int s = 0; s < a->T; s++)
+    ES_LOOP for (int s = 0; s < a->T; s++) {
       ES_LOOP for (int i = 0; i < chains; i++) {
         const es_chain q = es_chain_at(a, i, most, scratch);
         es_ragged_step(a, &q, s);
       }
+    }
   } else {
     const int project = a->T != 1;
     const size_t row = (size_t)es_gates(a) * es_padded(a);
@@ -386,13 +401,14 @@ ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float
           const es_chain q = es_chain_at(a, i, most, scratch);
           es_project_steps(a, &q, q.backwards ? a->T - s0 - n : s0, n);
         }
-      ES_LOOP for (int s = 0; s < n; s++)
+      ES_LOOP for (int s = 0; s < n; s++) {
         ES_LOOP for (int i = 0; i < chains; i++) {
           const es_chain q = es_chain_at(a, i, most, scratch);
           const int at = q.backwards ? n - 1 - s : s;
           const int t = q.backwards ? a->T - 1 - s0 - s : s0 + s;
           es_step(a, &q, s0 + s, t, project ? q.xp + (size_t)at * a->B * row : 0);
         }
+      }
     }
   }
   ES_LOOP for (int i = 0; i < chains; i++) {

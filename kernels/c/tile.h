@@ -32,15 +32,14 @@ ES_FN void es_dots(const int R, const int G, const int V, int K, const float *x,
   es_v part[4][ES_ACCS], xk[ES_MAX_ROWS];
   int k = 0;
   if (phases > 1) {
-    ES_UNROLL for (int p = 1; p < phases; p++)
-      ES_UNROLL for (int i = 0; i < R * G * V; i++)
-        part[p][i] = es_set(0.0f);
+    ES_UNROLL for (int p = 1; p < phases; p++) {
+      ES_UNROLL for (int i = 0; i < R * G * V; i++) { part[p][i] = es_set(0.0f); }
+    }
     ES_LOOP for (; k + phases <= K; k += phases) {
       ES_UNROLL for (int p = 0; p < phases; p++) {
         const float *wk = w + (size_t)(k + p) * ldw;
-        ES_UNROLL for (int r = 0; r < R; r++)
-          xk[r] = es_set(x[r * ldx + k + p]);
-        ES_UNROLL for (int g = 0; g < G; g++)
+        ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(x[r * ldx + k + p]); }
+        ES_UNROLL for (int g = 0; g < G; g++) {
           ES_UNROLL for (int v = 0; v < V; v++) {
             es_v wv = es_load(wk + g * ldg + v * ES_W);
             ES_UNROLL for (int r = 0; r < R; r++) {
@@ -48,23 +47,28 @@ ES_FN void es_dots(const int R, const int G, const int V, int K, const float *x,
               *to = es_fma(wv, xk[r], *to);
             }
           }
+        }
       }
     }
-    ES_UNROLL for (int p = 1; p < phases; p++)
-      ES_UNROLL for (int r = 0; r < R; r++)
-        ES_UNROLL for (int i = 0; i < G * V; i++)
+    ES_UNROLL for (int p = 1; p < phases; p++) {
+      ES_UNROLL for (int r = 0; r < R; r++) {
+        ES_UNROLL for (int i = 0; i < G * V; i++) {
           acc[r * lda + i] = es_add(acc[r * lda + i], part[p][r * G * V + i]);
+        }
+      }
+    }
   }
   ES_LOOP for (; k < K; k++) {
     const float *wk = w + (size_t)k * ldw;
-    ES_UNROLL for (int r = 0; r < R; r++)
-      xk[r] = es_set(x[r * ldx + k]);
-    ES_UNROLL for (int g = 0; g < G; g++)
+    ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(x[r * ldx + k]); }
+    ES_UNROLL for (int g = 0; g < G; g++) {
       ES_UNROLL for (int v = 0; v < V; v++) {
         es_v wv = es_load(wk + g * ldg + v * ES_W);
-        ES_UNROLL for (int r = 0; r < R; r++)
+        ES_UNROLL for (int r = 0; r < R; r++) {
           acc[r * lda + g * V + v] = es_fma(wv, xk[r], acc[r * lda + g * V + v]);
+        }
       }
+    }
   }
 }
 
@@ -76,16 +80,22 @@ ES_FN void es_project_tile(const int R, const int G, const int V, int P, int K, 
                            const float *x, ptrdiff_t ldx, const float *bias, const float *w,
                            float *y, ptrdiff_t ldy) {
   es_v acc[ES_MAX_ROWS * ES_ACCS];
-  ES_UNROLL for (int r = 0; r < R; r++)
-    ES_UNROLL for (int g = 0; g < G; g++)
-      ES_UNROLL for (int v = 0; v < V; v++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
+    ES_UNROLL for (int g = 0; g < G; g++) {
+      ES_UNROLL for (int v = 0; v < V; v++) {
         acc[(r * G + g) * V + v] = es_load(bias + g * P + v * ES_W);
+      }
+    }
+  }
   es_dots(R, G, V, K, x, ldx, w, G * P, P, acc, G * V);
-  ES_UNROLL for (int r = 0; r < R; r++)
-    ES_UNROLL for (int g = 0; g < G; g++)
-      ES_UNROLL for (int v = 0; v < V; v++)
+  ES_UNROLL for (int r = 0; r < R; r++) {
+    ES_UNROLL for (int g = 0; g < G; g++) {
+      ES_UNROLL for (int v = 0; v < V; v++) {
         es_store_upto(y + r * ldy + g * P + v * ES_W, es_act(act, acc[(r * G + g) * V + v], 0, 0),
                       n - v * ES_W);
+      }
+    }
+  }
 }
 
 /* The same for M rows and V vectors of each gate. */
@@ -94,8 +104,9 @@ ES_FN void es_project_rows(const int G, const int V, int M, int P, int K, int n,
                            float *y, ptrdiff_t ldy) {
   const int rows = es_tile_rows(G * V), rest = M % rows;
   int m = 0;
-  ES_LOOP for (; m + rows <= M; m += rows)
+  ES_LOOP for (; m + rows <= M; m += rows) {
     es_project_tile(rows, G, V, P, K, n, act, x + m * ldx, ldx, bias, w, y + m * ldy, ldy);
+  }
   if (rest == 3)
     es_project_tile(3, G, V, P, K, n, act, x + m * ldx, ldx, bias, w, y + m * ldy, ldy);
   if (rest == 2)
@@ -116,16 +127,18 @@ ES_FN void es_project(const int G, const int width, int M, int N, int K, int act
   int u = 0;
   ES_LOOP for (; u + width <= padded; u += width) {
     const float *panel = w + (size_t)u * (head + K * G + skip);
-    ES_LOOP for (int j = 0; j < width; j += V * ES_W)
+    ES_LOOP for (int j = 0; j < width; j += V * ES_W) {
       es_project_rows(G, V, M, width, K, N - u - j, act, x, ldx, panel + j,
                       panel + head * width + j, y + (size_t)u * G + j, ldy);
+    }
   }
   if (u < padded) {
     const int P = padded - u;
     const float *panel = w + (size_t)u * (head + K * G + skip);
-    ES_LOOP for (int j = 0; j < P; j += ES_W)
+    ES_LOOP for (int j = 0; j < P; j += ES_W) {
       es_project_rows(G, 1, M, P, K, N - u - j, act, x, ldx, panel + j, panel + head * P + j,
                       y + (size_t)u * G + j, ldy);
+    }
   }
 }
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from edgeseq import registry
 from edgeseq.kernels._family import UNTOUCHED, Array, Case, Kernel, Role
+
+from edgeseq import registry
 
 GUARD = 0xA5
 PAGE = mmap.PAGESIZE
@@ -56,8 +57,15 @@ class Memory:
         self._protect(mmap.PROT_READ | mmap.PROT_WRITE)
 
 
-def check(kernel: Kernel, function: ctypes._CFuncPtr, case: Case, expected: dict[str, Array],
-          *, at_end: bool, in_place: bool) -> str | None:
+def check(
+    kernel: Kernel,
+    function: Callable[..., object],
+    case: Case,
+    expected: dict[str, Array],
+    *,
+    at_end: bool,
+    in_place: bool,
+) -> str | None:
     """Run one case; what is wrong, or None."""
     memory: dict[str, Memory] = {}
     shapes = kernel.out_shapes(case.sizes)
@@ -91,16 +99,17 @@ def check(kernel: Kernel, function: ctypes._CFuncPtr, case: Case, expected: dict
     return wrong
 
 
-def compare(kernel: Kernel, memory: dict[str, Memory], shared: set[str],
-            expected: dict[str, Array]) -> str | None:
+def compare(
+    kernel: Kernel, memory: dict[str, Memory], shared: set[str], expected: dict[str, Array]
+) -> str | None:
     for arg in kernel.args:
         if arg.name not in memory:
             continue
         if arg.role is not Role.SCRATCH and not memory[arg.name].intact():
             return f"wrote outside {arg.name}"
-        if arg.role in (Role.IN, Role.CONST) and arg.name not in shared:
-            if not memory[arg.name].unchanged():
-                return f"wrote to its input {arg.name}"
+        is_input = arg.role in (Role.IN, Role.CONST) and arg.name not in shared
+        if is_input and not memory[arg.name].unchanged():
+            return f"wrote to its input {arg.name}"
         if arg.role is Role.OUT:
             wrong = differs(memory[arg.name].array, expected[arg.name], kernel.tolerance)
             if wrong:
@@ -131,16 +140,19 @@ def variants(kernel: Kernel, seed: int) -> Iterator[tuple[str, Case]]:
     for i, case in enumerate(kernel.cases(np.random.default_rng(seed))):
         yield f"{i}", case
         if i % 5 == 0 and case.raw["x"].size:
-            nan = np.float32("nan")
-            yield f"{i} with a NaN", changed(case, lambda x: np.where(np.arange(x.size) == 0, nan, x))
+            yield f"{i} with a NaN", changed(case, first_is_nan)
             yield f"{i} with denormals", changed(case, lambda x: x * np.float32(1e-40))
 
 
-def changed(case: Case, f: object) -> Case:
+def first_is_nan(x: Array) -> Array:
+    return np.where(np.arange(x.size) == 0, np.float32("nan"), x)
+
+
+def changed(case: Case, f: Callable[[Array], Array]) -> Case:
     """The case with f applied to its input x, flattened."""
     x, raw = case.arrays["x"], case.raw["x"]
-    new_x = f(x.reshape(-1)).reshape(x.shape).astype(x.dtype)  # type: ignore[operator]
-    new_raw = f(raw.reshape(-1)).reshape(raw.shape).astype(raw.dtype)  # type: ignore[operator]
+    new_x = f(x.reshape(-1)).reshape(x.shape).astype(x.dtype)
+    new_raw = f(raw.reshape(-1)).reshape(raw.shape).astype(raw.dtype)
     return replace(case, arrays=case.arrays | {"x": new_x}, raw=case.raw | {"x": new_raw})
 
 
@@ -158,9 +170,7 @@ def main(library: str, family: str, name: str, seed: int) -> int:
                     continue
                 place = f"{'end' if at_end else 'start'}{', in place' if in_place else ''}"
                 print(f"case {label} ({place}) {case.sizes}", flush=True)
-                wrong = check(
-                    kernel, function, case, expected, at_end=at_end, in_place=in_place
-                )
+                wrong = check(kernel, function, case, expected, at_end=at_end, in_place=in_place)
                 if wrong:
                     print(f"WRONG {wrong}")
                     return 1

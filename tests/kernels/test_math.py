@@ -28,7 +28,9 @@ RUNNING = [isa for isa in _build.ISAS if isa.needs is not None]
 
 
 @pytest.fixture(scope="module", params=RUNNING, ids=lambda isa: isa.name)
-def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def library(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> ctypes.CDLL:
     isa: Isa = request.param
     if why := isa.missing():
         pytest.skip(why)
