@@ -1,6 +1,7 @@
 """Memory hidden in the graph `-> graph inputs and outputs marked State`; exact.
 
-- a GRU, LSTM, RNN, LSTMP or Scan over time starts from a graph input, and its final state is an output;
+- a GRU, LSTM, RNN, LSTMP or Scan over time starts from a graph input, and its final state is an
+  output;
 - a convolution over time that pads the past, a Pad of the past, and a Concat of a constant before
   the first step read the last steps of the chunk before: `Concat(past, x)`.
 
