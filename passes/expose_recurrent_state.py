@@ -49,7 +49,7 @@ class ExposeRecurrentState(GraphPass):
         for node, reason in problems:
             self.refuse(node, reason)
         if problems:
-            return self._give_up(edit.model)
+            return self._give_up(edit.model, problems[0])
         changed = False
         for node in line.recurrences:
             changed |= self._carry_recurrence(node, edit)
@@ -57,7 +57,7 @@ class ExposeRecurrentState(GraphPass):
             _carry_past(past, edit)
         return changed or bool(line.pasts)
 
-    def _give_up(self, model: ir.Model) -> bool:
+    def _give_up(self, model: ir.Model, first: tuple[ir.Node, str]) -> bool:
         if self.settings.stream:
             raise UnsupportedModelError(
                 "the model cannot run step by step",
@@ -65,8 +65,8 @@ class ExposeRecurrentState(GraphPass):
                 why="each step may use the past only, and a bounded part of it",
                 fix="leave out --stream to compile it for whole sequences",
             )
-        first = self.refusals[0]
-        return _not_streamable(model, first.node, first.reason)
+        node, reason = first
+        return _not_streamable(model, node.name or node.op_type, reason)
 
     def _carry_recurrence(self, node: ir.Node, edit: Editor) -> bool:
         changed = False

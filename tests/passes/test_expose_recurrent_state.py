@@ -270,7 +270,10 @@ def refusals(text):
         if record.name == "expose-recurrent-state"
         for one in record.refusals
     ]
-    assert facts.get(model, facts.NotStreamable) is not None
+    hindrance = facts.get(model, facts.NotStreamable)
+    assert hindrance is not None
+    assert found[0].startswith(f"node '{hindrance.node}' (")
+    assert found[0].endswith(f": {hindrance.reason}")
     return found
 
 
