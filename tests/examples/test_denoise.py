@@ -124,7 +124,7 @@ def test_noise_goes_and_speech_stays(denoise: ModuleType) -> None:
     assert pause.sum() >= 10
     assert blocks[2][pause].mean() < 0.03 * blocks[1][pause].mean()
     speech = blocks[0] > blocks[0].max() / 100
-    assert blocks[2][speech].mean() > 0.5 * blocks[0][speech].mean()
+    assert blocks[2][speech].mean() > 0.4 * blocks[0][speech].mean()
 
 
 def test_readme_names_only_files_that_are_there() -> None:
