@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgeseq.lower.program import Buffer, Call, CopyCall, KernelCall, Program, View
+from edgeseq.lower.rows import Rows
 from edgeseq.lower.size import Size
 
 ALIGN = 64
@@ -128,26 +129,46 @@ class _Planner:
         return buffer not in self.places
 
     def merge_slots_of_concats(self) -> None:
-        """A producer whose whole result is copied into a contiguous slot writes there itself."""
-        while (found := self.mergeable()) is not None:
-            index, source, target = found
-            del self.calls[index]
-            self.calls = [_moved(c, source, target) for c in self.calls]
-            self.results = [_moved_view(v, source, target) for v in self.results]
+        """A producer whose whole result is copied into a slot writes there itself."""
+        merged = True
+        while merged:
+            merged = any(self.merge(i) for i in range(len(self.calls)))
 
-    def mergeable(self) -> tuple[int, Buffer, View] | None:
-        for i, call in enumerate(self.calls):
-            if not isinstance(call, CopyCall):
-                continue
-            source, target = call.reads[0], call.writes[0]
-            contiguous = call.rows == Size.of(1)
-            whole = source.offset == Size.of(0) and source.buffer.size == call.row
-            if not (contiguous and whole and self.temporary(source.buffer)):
-                continue
-            if source.buffer is target.buffer or not self.temporary(target.buffer):
-                continue
-            return i, source.buffer, target
-        return None
+    def merge(self, index: int) -> bool:
+        """Drop the copy at `index` if its source can be computed in place; True if it was."""
+        call = self.calls[index]
+        if not isinstance(call, CopyCall):
+            return False
+        source, target = call.reads[0], call.writes[0]
+        whole = source.offset == Size.of(0) and source.buffer.size == call.source.count * call.source.row
+        dense = call.source.count == Size.of(1) or call.source.row == call.source.stride
+        if not (whole and dense and self.temporary(source.buffer)):
+            return False
+        if source.buffer is target.buffer or not self.temporary(target.buffer):
+            return False
+        if call.target.count != Size.of(1) and call.target.row != call.target.stride:
+            return self.merge_rows(index, source.buffer, target, call.target)
+        del self.calls[index]
+        self.calls = [_moved(c, source.buffer, target) for c in self.calls]
+        self.results = [_moved_view(v, source.buffer, target) for v in self.results]
+        return True
+
+    def merge_rows(self, index: int, source: Buffer, target: View, rows: Rows) -> bool:
+        """The slot has gaps: only a kernel that takes strides can write there."""
+        users = [i for i, c in enumerate(self.calls) if any(v.buffer is source for v in touched(c))]
+        if len(users) != 2 or any(v.buffer is source for v in self.results):
+            return False
+        producer = self.calls[users[0]]
+        if users[1] != index or not isinstance(producer, KernelCall):
+            return False
+        place = [v.buffer is source for v in producer.writes].index(True)
+        choice = producer.choice.writing(place, rows)
+        if choice is None:
+            return False
+        writes = tuple(target if i == place else v for i, v in enumerate(producer.writes))
+        self.calls[users[0]] = dataclasses.replace(producer, choice=choice, writes=writes)
+        del self.calls[index]
+        return True
 
     def save_overwritten_states(self) -> None:
         """A result that is a view of a state must be saved before states are written."""
@@ -172,14 +193,23 @@ class _Planner:
             self.places[buffer] = Place(port.space, port.index, Size.of(0))
 
     def may_overwrite(self, buffer: Buffer, state: int) -> bool:
-        """Whether the new state can be computed into the old one: no read of the old after it."""
+        """Whether the new state can be computed into the old one, piece by piece.
+
+        Each piece of the old state must have been read before it is overwritten; at the same call
+        only by a kernel that updates in place.
+        """
         old = Place(Space.STATE, state, Size.of(0))
-        first = min(i for i, c in enumerate(self.calls) if any(v.buffer is buffer for v in c.writes))
-        for i, call in enumerate(self.calls[first:], first):
-            reads_old = any(self.places.get(v.buffer) == old for v in call.reads)
-            if reads_old and not (i == first and _in_place(call, buffer)):
+        if any(self.places.get(v.buffer) == old for v in self.results if v.buffer is not buffer):
+            return False
+        written: list[tuple[int, int]] = []
+        for call in self.calls:
+            before = list(written)
+            written += _spans(call, call.writes, lambda v: v.buffer is buffer)
+            reads = _spans(call, call.reads, lambda v: self.places.get(v.buffer) == old)
+            overwritten = before if _in_place(call) else written
+            if any(a[0] < b[1] and b[0] < a[1] for a in reads for b in overwritten):
                 return False
-        return all(self.places.get(v.buffer) != old for v in self.results if v.buffer is not buffer)
+        return True
 
     def append_copies(self) -> None:
         """Copy results that do not stand where they must."""
@@ -216,11 +246,26 @@ def touched(call: Call) -> tuple[View, ...]:
 
 
 def _copy(read: View, write: View, size: Size) -> CopyCall:
-    return CopyCall((read,), (write,), Size.of(1), size, size, size)
+    return CopyCall((read,), (write,), Rows.dense(size), Rows.dense(size))
 
 
-def _in_place(call: Call, buffer: Buffer) -> bool:
+def _in_place(call: Call) -> bool:
     return isinstance(call, KernelCall) and call.choice.in_place
+
+
+def _spans(
+    call: Call, views: Iterable[View], wanted: Callable[[View], bool]
+) -> list[tuple[int, int]]:
+    """Byte ranges that the call touches in the wanted views; to the buffer's end where unknown."""
+    spans = []
+    for view in filter(wanted, views):
+        start = view.offset.constant if view.offset.known else 0
+        end = view.buffer.size.constant if view.buffer.size.known else 1 << 62
+        if isinstance(call, CopyCall) and view.offset.known:
+            extent = (call.source if view in call.reads else call.target).extent
+            end = end if extent is None else start + extent.constant
+        spans.append((start, end))
+    return spans
 
 
 def _moved_view(view: View, source: Buffer, target: View) -> View:

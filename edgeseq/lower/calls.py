@@ -125,12 +125,12 @@ class Printer:
     def copy(self, call: CopyCall) -> str:
         to, source = self.at(call.writes[0]), self.at(call.reads[0])
         m = self.interface.name
-        if call.rows == Size.of(1):
-            return f"{m}_copy((uint8_t *)({to}), (const uint8_t *)({source}), {call.row.c()});"
+        if call.source.count == Size.of(1):
+            return f"{m}_copy((uint8_t *)({to}), (const uint8_t *)({source}), {call.source.row.c()});"
         return (
-            f"{m}_copy_rows((uint8_t *)({to}), {call.write_stride.c()}, "
-            f"(const uint8_t *)({source}), {call.read_stride.c()}, {call.row.c()}, "
-            f"{call.rows.c()});"
+            f"{m}_copy_rows((uint8_t *)({to}), {call.target.stride.c()}, "
+            f"(const uint8_t *)({source}), {call.source.stride.c()}, {call.source.row.c()}, "
+            f"{call.source.count.c()});"
         )
 
     def kernel(self, call: KernelCall) -> str:

@@ -1,7 +1,7 @@
 """Fused Relax -> a program: a flat list of calls over buffers and views.
 
-Reshapes and copies that only rename memory become views. Concatenations become copies into slots,
-and no copy at all where the producer can write to the slot itself.
+Reshapes and slices stay where they are, as views or rows of views. Concatenations become copies
+into slots; `arena` drops those whose producer can write to the slot itself.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tvm
-from tvm import relax, s_tir, tirx
+from tvm import relax, tirx
 
 from edgeseq.errors import InternalError
 from edgeseq.lower import select, tir
 from edgeseq.lower.relax_import import CONCAT, Imported
+from edgeseq.lower.rows import Rows, compose, of_copy
 from edgeseq.lower.size import Size
 
 Array = npt.NDArray[Any]
@@ -45,6 +46,23 @@ class View:
         return View(self.buffer, self.offset + by)
 
 
+@dataclasses.dataclass(eq=False)
+class Strided:
+    """A value that stands as rows in another one's memory, copied out only where it must be.
+
+    Args:
+        view: Where the first row starts.
+        rows: The rows.
+        dtype: Element type.
+        dense: The copy, once somebody needed it.
+    """
+
+    view: View
+    rows: Rows
+    dtype: str
+    dense: View | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class TirCall:
     """Call of a kernel that TVM generated: pointers, then scratch, then int64 scalars."""
@@ -69,14 +87,12 @@ class KernelCall:
 
 @dataclasses.dataclass(frozen=True)
 class CopyCall:
-    """`rows` times: copy `row` bytes, with a stride on both sides (one operand of a Concat)."""
+    """Copy rows of equal length, with a stride on both sides (one operand of a Concat)."""
 
     reads: tuple[View, ...]
     writes: tuple[View, ...]
-    rows: Size
-    row: Size
-    read_stride: Size
-    write_stride: Size
+    source: Rows
+    target: Rows
 
 
 Call = TirCall | KernelCall | CopyCall
@@ -124,7 +140,7 @@ class _Walk:
         }
         self.symbols = {name: _symbol(prefix, i, name) for i, name in enumerate(sorted(functions))}
         self.kernels = {self.symbols[name]: schedule(f) for name, f in functions.items()}
-        self.renames = {name: _renamed_offset(f) for name, f in self.kernels.items()}
+        self.copies = {name: _copied_rows(f) for name, f in self.kernels.items()}
         self.env: dict[Any, Any] = {}
         self.calls: list[Call] = []
 
@@ -134,7 +150,7 @@ class _Walk:
         for block in self.main.body.blocks:
             for binding in block.bindings:
                 self.env[binding.var] = self.bind(binding.value, binding.var)
-        outputs = tuple(self.flat([self.main.body.body]))
+        outputs = tuple(map(self.dense, self.flat([self.main.body.body])))
         used = {c.kernel for c in self.calls if isinstance(c, TirCall)}
         kernels = {name: f for name, f in self.kernels.items() if name in used}
         sizes = tuple(_bytes(ty) for ty in _fields(self.main.body.body.ty))
@@ -157,27 +173,55 @@ class _Walk:
         raise InternalError(f"no lowering for Relax {op}: {str(value)[:300]}")
 
     def locate(self, expr: Any) -> Any:
+        """Views, strided values and (nested) lists of them."""
         if isinstance(expr, relax.Tuple):
             return [self.locate(field) for field in expr.fields]
         if isinstance(expr, tvm.ir.GenericConst):
             return _constant(expr.value.numpy())
         return self.env[expr]
 
-    def flat(self, exprs: Sequence[Any]) -> list[View]:
-        found: list[View] = []
+    def flat(self, exprs: Sequence[Any]) -> list[View | Strided]:
+        found: list[View | Strided] = []
         for expr in exprs:
-            located = self.locate(expr) if not isinstance(expr, (View, list)) else expr
+            known = isinstance(expr, (View, Strided, list))
+            located = expr if known else self.locate(expr)
             found += self.flat(located) if isinstance(located, list) else [located]
         return found
+
+    def dense(self, value: View | Strided) -> View:
+        """The value without gaps, copied if need be."""
+        if isinstance(value, View):
+            return value
+        if value.dense is None:
+            rows = value.rows
+            value.dense = View(Buffer(rows.count * rows.row, value.dtype))
+            packed = Rows(rows.count, rows.row, rows.row)
+            self.calls.append(CopyCall((value.view,), (value.dense,), rows, packed))
+        return value.dense
+
+    def renamed(self, value: View | Strided, offset: Size, rows: Rows, dtype: str) -> Any:
+        """Rows of a value, without a copy where their form allows."""
+        if isinstance(value, Strided):
+            inner = offset.constant if offset.known else None
+            found = None if inner is None else compose(value.rows, inner, rows)
+            if found is not None:
+                start, both = found
+                return _rows_at(value.view.shifted(Size.of(start)), both, dtype)
+        return _rows_at(self.dense(value).shifted(offset), rows, dtype)
 
     def call_tir(self, value: Any, var: Any) -> Any:
         name = self.symbols[value.args[0].name_hint]
         tensors = [a for a in value.args[1].fields if not _is_scalar(a)]
-        reads = tuple(self.flat(tensors))
+        values = self.flat(tensors)
         types = _fields(value.ty_args[0])
-        offset = self.renames[name]
-        if offset is not None:
-            return reads[0].shifted(offset)
+        copied = self.copies[name]
+        if copied is not None:
+            offset, rows = copied
+            dtype = str(types[0].dtype)
+            if rows.count == Size.of(1):
+                rows = Rows.dense(_bytes(types[0]))
+            return self.renamed(values[0], Size.of(offset), rows, dtype)
+        reads = tuple(map(self.dense, values))
         writes = tuple(View(Buffer(_bytes(ty), str(ty.dtype))) for ty in types)
         extra = [a for a in value.args[1].fields if _is_scalar(a)]
         shapes = [ty for arg in tensors for ty in _fields(arg.ty)] + types
@@ -205,34 +249,62 @@ class _Walk:
 
     def call_opaque(self, value: Any, var: Any) -> Any:
         name = str(value.args[0].global_symbol)
-        reads = tuple(self.flat([value.args[1]]))
+        values = self.flat([value.args[1]])
         types = _fields(value.ty_args[0])
         writes = tuple(View(Buffer(_bytes(ty), str(ty.dtype))) for ty in types)
         if name.startswith(CONCAT):
             shapes = [arg.ty for arg in value.args[1].fields]
-            self.concat(reads, shapes, types[0], int(name.rpartition(".")[2]), writes[0])
+            self.concat(values, shapes, types[0], int(name.rpartition(".")[2]), writes[0])
             return _packed(writes, var)
         choice = self.externs[name]
+        reads: list[View] = []
+        for i, operand in enumerate(values):
+            moved = choice.reading(i, operand.rows) if isinstance(operand, Strided) else None
+            if moved is not None and isinstance(operand, Strided):
+                choice = moved
+                reads.append(operand.view)
+            else:
+                reads.append(self.dense(operand))
         scratch_size = choice.scratch()
         needed = scratch_size != Size.of(0)
         scratch = (View(Buffer(scratch_size, "uint8")),) if needed else ()
         consts = tuple(None if a is None else _constant(a) for a in choice.consts)
-        self.calls.append(KernelCall(choice, reads, writes, consts, scratch))
+        self.calls.append(KernelCall(choice, tuple(reads), writes, consts, scratch))
         return _packed(writes, var)
 
     def concat(
-        self, reads: Sequence[View], types: Sequence[Any], out: Any, axis: int, write: View
+        self,
+        values: Sequence[View | Strided],
+        types: Sequence[Any],
+        out: Any,
+        axis: int,
+        write: View,
     ) -> None:
-        item = np.dtype(str(out.dtype)).itemsize
-        rows = Size.product(_dims(out)[:axis])
+        item = np.dtype(_storage(str(out.dtype))).itemsize
+        count = Size.product(_dims(out)[:axis])
         stride = Size.product(_dims(out)[axis:]) * item
         start = Size.of(0)
-        for read, ty in zip(reads, types, strict=True):
+        for value, ty in zip(values, types, strict=True):
             row = Size.product(_dims(ty)[axis:]) * item
-            self.calls.append(
-                CopyCall((read,), (write.shifted(start),), rows, row, row, stride)
-            )
+            target = Rows.dense(row) if count == Size.of(1) else Rows(count, row, stride)
+            view, source = self.operand(value, target)
+            if source.count != target.count:  # the slot is one piece, the operand is not
+                target = Rows(source.count, source.row, source.row)
+            self.calls.append(CopyCall((view,), (write.shifted(start),), source, target))
             start = start + row
+
+    def operand(self, value: View | Strided, target: Rows) -> tuple[View, Rows]:
+        """A concatenation's operand as rows like the slot's, or as rows into a slot in one piece."""
+        if isinstance(value, Strided):
+            same = value.rows.count == target.count and value.rows.row == target.row
+            if same or target.count == Size.of(1):
+                return value.view, value.rows
+        dense = Rows(target.count, target.row, target.row)
+        return self.dense(value), dense
+
+
+def _rows_at(view: View, rows: Rows, dtype: str) -> View | Strided:
+    return view if rows.count == Size.of(1) else Strided(view, rows, dtype)
 
 
 def _symbol(prefix: str, index: int, name: str) -> str:
@@ -269,38 +341,6 @@ def _storage(dtype: str) -> str:
     return {"bool": "uint8", "bfloat16": "uint16"}.get(dtype, dtype)
 
 
-def _renamed_offset(func: Any) -> Size | None:
-    """Byte offset, if the kernel only copies a contiguous piece of its input unchanged."""
+def _copied_rows(func: Any) -> tuple[int, Rows] | None:
     buffers = [p for p in func.params if tirx.buffer.is_buffer_var(p)]
-    if len(buffers) != 2 or buffers[0].ty.dtype != buffers[1].ty.dtype:
-        return None
-    sch = s_tir.Schedule(tvm.IRModule({"main": func.with_attr("global_symbol", "main")}))
-    blocks = sch.get_child_blocks(sch.get_sblock("root"))
-    if len(blocks) != 1:
-        return None
-    block = sch.get(blocks[0])
-    store = block.body
-    if not isinstance(store, tirx.BufferStore):
-        return None
-    load = store.value
-    if not isinstance(load, tvm.ir.expr.TensorLoad):
-        return None
-    analyzer = tvm.sym.Analyzer()
-    for iv in block.iter_vars:
-        analyzer.bind(iv.var, iv.dom)
-    difference = analyzer.simplify(
-        _linear(load.source, load.indices) - _linear(store.buffer, store.indices)
-    )
-    if not isinstance(difference, tirx.IntImm):
-        return None
-    item = np.dtype(_storage(str(buffers[0].ty.dtype))).itemsize
-    return Size.of(int(difference.value) * item)
-
-
-def _linear(buffer: Any, indices: Any) -> Any:
-    position: Any = tirx.const(0, "int64")
-    stride: Any = tirx.const(1, "int64")
-    for extent, index in reversed(list(zip(buffer.ty.shape, indices, strict=True))):
-        position = position + index * stride
-        stride = stride * extent
-    return position
+    return of_copy(func, np.dtype(_storage(str(buffers[0].ty.dtype))).itemsize)

@@ -18,10 +18,13 @@ import onnx_ir as ir
 
 from edgeseq.errors import UnsupportedModelError
 from edgeseq.kernels._family import Kernel, Role
+from edgeseq.lower.rows import Rows
 from edgeseq.lower.size import Size
 
 Array = npt.NDArray[Any]
 Dim = int | str
+# (operand, sizes, count, row and stride in bytes) -> changed sizes, or None
+Restride = Callable[[int, Mapping[str, int], int, int, int], Mapping[str, int] | None]
 _FAMILIES = ("recurrent", "linear", "convolution")
 
 
@@ -39,6 +42,8 @@ class Choice:
         covers: Further nodes that it computes.
         in_place: The kernel allows its state inputs and outputs to be the same memory.
         why: Why this kernel, for `inspect --why`.
+        read_rows: Sizes with which it reads operand i as rows in place, or None.
+        write_rows: The same for result i.
     """
 
     node: ir.Node
@@ -50,6 +55,27 @@ class Choice:
     covers: tuple[ir.Node, ...] = ()
     in_place: bool = False
     why: str = ""
+    read_rows: Restride | None = None
+    write_rows: Restride | None = None
+
+    def reading(self, index: int, rows: Rows) -> Choice | None:
+        """The same kernel, reading its `index`-th operand as rows; None if it cannot."""
+        return self._moved(self.read_rows, index, rows)
+
+    def writing(self, index: int, rows: Rows) -> Choice | None:
+        """The same kernel, writing its `index`-th result as rows; None if it cannot."""
+        return self._moved(self.write_rows, index, rows)
+
+    def _moved(self, restride: Restride | None, index: int, rows: Rows) -> Choice | None:
+        numbers = rows.numbers()
+        if restride is None or numbers is None or not all(s.known for s in self.sizes.values()):
+            return None
+        known = {n: s.constant for n, s in self.sizes.items()}
+        changed = restride(index, known, *numbers)
+        if changed is None:
+            return None
+        sizes = {**self.sizes, **{n: Size.of(v) for n, v in changed.items() if n in self.sizes}}
+        return dataclasses.replace(self, sizes=sizes)
 
     def scratch(self) -> Size:
         """Bytes of scratch; affine in the sizes that are not known."""

@@ -58,7 +58,53 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         outputs=(last.outputs[0],),
         covers=() if follower is None else (follower,),
         why=why,
+        read_rows=_read_rows,
+        write_rows=_write_transposed_rows if transposed else _write_rows,
     )
+
+
+def _read_rows(
+    index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
+) -> Mapping[str, int] | None:
+    image = (sizes["H"], sizes["W"])
+    return _image_rows("x", sizes["N"], sizes["C"], image, count, row, stride) if index == 0 else None
+
+
+def _write_rows(
+    index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
+) -> Mapping[str, int] | None:
+    image = _conv.output_image(sizes, transposed=False)
+    return _image_rows("y", sizes["N"], sizes["O"], image, count, row, stride)
+
+
+def _write_transposed_rows(
+    index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
+) -> Mapping[str, int] | None:
+    image = _conv.output_image(sizes, transposed=True)
+    return _image_rows("y", sizes["N"], sizes["O"], image, count, row, stride)
+
+
+def _image_rows(
+    name: str,
+    batch: int,
+    channels: int,
+    image: tuple[int, int],
+    count: int,
+    row: int,
+    stride: int,
+) -> Mapping[str, int] | None:
+    """Strides with which the rows are images, channels or lines of an image."""
+    if stride % 4:
+        return None
+    h, w = image
+    step = stride // 4
+    if (count, row) == (batch, 4 * channels * h * w):
+        return {f"{name}_ns": step}
+    if (count, row) == (batch * channels, 4 * h * w):
+        return {f"{name}_cs": step, f"{name}_ns": channels * step}
+    if (count, row) == (batch * channels * h, 4 * w):
+        return {f"{name}_hs": step, f"{name}_cs": h * step, f"{name}_ns": channels * h * step}
+    return None
 
 
 def _known_sizes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -54,7 +55,23 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         outputs=(last.outputs[0],),
         covers=tuple(covers),
         why=f"constant matrix {inputs} x {outputs}",
+        read_rows=_read_rows,
+        write_rows=_write_rows,
     )
+
+
+def _read_rows(
+    index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
+) -> Mapping[str, int] | None:
+    same = index == 0 and count == sizes["M"] and row == 4 * sizes["K"] and stride % 4 == 0
+    return {"ldx": stride // 4} if same else None
+
+
+def _write_rows(
+    index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
+) -> Mapping[str, int] | None:
+    same = index == 0 and count == sizes["M"] and row == 4 * sizes["N"] and stride % 4 == 0
+    return {"ldy": stride // 4} if same else None
 
 
 def _operands(

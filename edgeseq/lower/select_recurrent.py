@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgeseq.kernels import _recurrent, gru, lstm, rnn
 from edgeseq.kernels._family import Kernel, Role
+from edgeseq.lower import recurrent_group as group
 from edgeseq.lower.select import Array, Choice, Shapes, constant, size, wanted
 from edgeseq.lower.size import Size
 
@@ -40,6 +41,9 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         return "the weights are not constant"
     if w.dtype != np.float32:
         return f"the weights are {w.dtype}, the kernels are float32"
+    together = group.find(node, shapes)
+    if together is not None:
+        return _grouped(node, together)
     directions, hidden = r.shape[0], r.shape[2]
     layout = node.attributes.get_int("layout", 0)
     dims = shapes.of(node.inputs[0])
@@ -71,7 +75,70 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         outputs=tuple(_outputs(node, kernel)),
         in_place=True,
         why=f"{_GATES[node.op_type]} gates of {hidden} units in one pass over the weights",
+        read_rows=_read_rows if layout == 0 else None,
+        write_rows=_write_rows if layout == 0 and wanted(node.outputs[0]) else None,
     )
+
+
+def _grouped(node: ir.Node, together: group.Group) -> Choice | str:
+    """One call for several recurrences that read slices of one tensor: they hide latency."""
+    found = _activations(node, together.directions)
+    if isinstance(found, str):
+        return found
+    t, b, g, d = (together.steps, together.batch, len(together.nodes), together.directions)
+    inputs, hidden = together.inputs, together.hidden
+    packed = [_stacked(together.nodes, i) for i in (1, 2, 3)]
+    frame = g * d * hidden
+    sizes = {
+        **{"T": t, "B": b, "I": inputs, "H": hidden, "groups": g, "directions": d},
+        **{"reverse": _reverse(node), **found[0], **_flags(node, None)},
+        **{"x_t": b * g * inputs, "x_b": g * inputs, "x_g": inputs},
+        **{"y_t": b * frame, "y_b": frame, "y_g": d * hidden, "y_d": hidden},
+    }
+    kernel = _KERNELS[node.op_type]
+    w, r = packed[0], packed[1]
+    assert w is not None
+    assert r is not None
+    return Choice(
+        node=node,
+        kernel=kernel,
+        sizes={n: Size.of(sizes[n]) for n in kernel.sizes},
+        inputs=tuple(together.source if a.name == "x" else None for a in kernel.args if a.role is Role.IN),
+        consts=(_pack(node, w, r, packed[2], None), found[1]),
+        outputs=tuple(together.result if a.name == "y" else None for a in kernel.args if a.role is Role.OUT),
+        covers=together.covers,
+        why=f"{g} recurrences on slices of one tensor, side by side: they hide each other's latency",
+    )
+
+
+def _stacked(nodes: Sequence[ir.Node], index: int) -> Array | None:
+    arrays = [constant(_input(n, index)) for n in nodes]
+    return None if arrays[0] is None else np.concatenate([a for a in arrays if a is not None])
+
+
+def _read_rows(
+    index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
+) -> Mapping[str, int] | None:
+    """The frames of x, apart."""
+    frames = sizes["T"] * sizes["B"]
+    if index != 0 or (count, row) != (frames, 4 * sizes["I"]) or stride % 4:
+        return None
+    return {"x_t": sizes["B"] * stride // 4, "x_b": stride // 4}
+
+
+def _write_rows(
+    index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
+) -> Mapping[str, int] | None:
+    """The frames of y (each with both directions), apart."""
+    steps, batch, directions, hidden = (sizes[n] for n in ("T", "B", "directions", "H"))
+    if index != 0 or stride % 4 or sizes["groups"] != 1:
+        return None
+    step = stride // 4
+    if (count, row) == (steps, 4 * directions * batch * hidden):
+        return {"y_t": step}
+    if directions == 1 and (count, row) == (steps * batch, 4 * hidden):
+        return {"y_t": batch * step, "y_b": step}
+    return None
 
 
 def _input(node: ir.Node, index: int) -> ir.Value | None:

@@ -26,6 +26,7 @@ FLAGS = (
     "-fno-unwind-tables",
     "-fno-asynchronous-unwind-tables",
     "-fno-ident",
+    "-ffunction-sections",
     "-w",
 )
 _ZIG_ONLY = ("-fno-sanitize=all", "-g0")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgeseq.lower.arena import Layout, Place, Port, Space, align, plan, touched
 from edgeseq.lower.program import Buffer, CopyCall, Program, TirCall, View
+from edgeseq.lower.rows import Rows
 from edgeseq.lower.size import Size
 
 IN = [Port(Space.INPUT, 0)]
@@ -27,8 +28,8 @@ def kernel(reads: list[View], write: View) -> TirCall:
 
 
 def copy(read: View, write: View, size: int) -> CopyCall:
-    one = Size.of(size)
-    return CopyCall((read,), (write,), Size.of(1), one, one, one)
+    piece = Rows.dense(Size.of(size))
+    return CopyCall((read,), (write,), piece, piece)
 
 
 def program(calls: list[object], *outputs: tuple[View, int]) -> Program:
@@ -113,6 +114,34 @@ def test_a_state_is_updated_in_place_when_the_old_one_is_done_with() -> None:
     layout = plan(program(calls, (y, 64), (new, 64)), STATE, NEW_STATE)
     assert layout.place(new) == Place(Space.STATE, 0, Size.of(0))
     assert len(layout.calls) == 2
+
+
+def test_a_state_shifts_in_place_once_the_old_one_is_read() -> None:
+    """window = concat(state, x); state = window[1:]: read before it is written."""
+    x, old = source(64), source(64, 1)
+    window, new = View(buffer(128)), View(buffer(64))
+    calls = [
+        copy(old, window, 64),
+        copy(x, window.shifted(Size.of(64)), 64),
+        copy(window.shifted(Size.of(64)), new, 64),
+    ]
+    y = View(buffer(64))
+    calls.append(kernel([window], y))  # type: ignore[arg-type]
+    layout = plan(program(calls, (y, 64), (new, 64)), STATE, NEW_STATE)
+    assert layout.place(new) == Place(Space.STATE, 0, Size.of(0))
+
+
+def test_pieces_of_a_state_are_overwritten_one_by_one() -> None:
+    old, new = source(128, 1), View(buffer(128))
+    calls: list[object] = []
+    made = []
+    for half in (Size.of(0), Size.of(64)):
+        y, z = View(buffer(64)), View(buffer(64))
+        calls += [copy(old.shifted(half), y, 64), kernel([y], z)]
+        calls.append(copy(z, new.shifted(half), 64))
+        made.append(z)
+    layout = plan(program(calls, (made[1], 64), (new, 128)), STATE, NEW_STATE)
+    assert layout.place(new) == Place(Space.STATE, 0, Size.of(0))
 
 
 def test_a_state_that_is_read_later_is_copied_at_the_end() -> None:

@@ -27,7 +27,9 @@ def binades(low: float = 2.0**-40, high: float = 80.0) -> np.ndarray:
 def esm(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """esm.h as a library that exports all of it."""
     work = tmp_path_factory.mktemp("esm")
-    (work / "esm.c").write_text('#define ESM_FN __attribute__((visibility("default")))\n#include "esm.h"\n')
+    (work / "esm.c").write_text(
+        '#define ESM_FN __attribute__((visibility("default")))\n#include "esm.h"\n'
+    )
     tools = Toolchain("x86_64-linux-gnu", work)
     tools.compile("esm.c", "esm.o", "x86_64_v3", [sources.kernel_folder()])
     tools.shared(["esm.o"], "libesm.so", ["esm_*"])
@@ -77,7 +79,9 @@ def test_unary_functions_are_within_their_ulps(esm: ctypes.CDLL, name: str) -> N
     assert worst_ulps(call(esm, f"esm_{name}32", x), exact(x.astype(np.float64))) <= allowed
 
 
-@pytest.mark.parametrize(("name", "exact"), [("log", np.log), ("log2", np.log2), ("log1p", np.log1p)])
+@pytest.mark.parametrize(
+    ("name", "exact"), [("log", np.log), ("log2", np.log2), ("log1p", np.log1p)]
+)
 def test_logarithms(esm: ctypes.CDLL, name: str, exact: Callable[[np.ndarray], np.ndarray]) -> None:
     x = np.abs(binades(low=2.0**-120, high=1e30))[:6_000]
     assert worst_ulps(call(esm, f"esm_{name}32", x), exact(x.astype(np.float64))) <= 1.0
