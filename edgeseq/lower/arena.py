@@ -261,6 +261,8 @@ def _spans(
     for view in filter(wanted, views):
         start = view.offset.constant if view.offset.known else 0
         end = view.buffer.size.constant if view.buffer.size.known else 1 << 62
+        if view.extent is not None and view.extent.known and view.offset.known:
+            end = start + view.extent.constant
         if isinstance(call, CopyCall) and view.offset.known:
             extent = (call.source if view in call.reads else call.target).extent
             end = end if extent is None else start + extent.constant
@@ -269,7 +271,11 @@ def _spans(
 
 
 def _moved_view(view: View, source: Buffer, target: View) -> View:
-    return target.shifted(view.offset) if view.buffer is source else view
+    if view.buffer is not source:
+        return view
+    whole = view.offset == Size.of(0) and view.extent is None
+    extent = source.size if whole else view.extent
+    return dataclasses.replace(target.shifted(view.offset), extent=extent)
 
 
 def _moved(call: Call, source: Buffer, target: View) -> Call:

@@ -37,10 +37,11 @@ class Buffer:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A buffer from byte `offset` on."""
+    """A buffer from byte `offset` on, for `extent` bytes or to its end."""
 
     buffer: Buffer
     offset: Size = Size.of(0)
+    extent: Size | None = None
 
     def shifted(self, by: Size) -> View:
         return View(self.buffer, self.offset + by)
