@@ -92,8 +92,8 @@ def _report(error: BaseException, debug: bool) -> int:
     match error:
         case KeyboardInterrupt() | click.Abort():
             click.echo("edgeseq: interrupted", err=True)
-            # An interrupt that went through exec() or eval() of a string (dataclasses do that) is
-            # noted by CPython, and `python -m` then ends by signal, not by our code. This forgets it.
+            # CPython notes an interrupt that went through exec() of a string (dataclasses do that),
+            # and `python -m` then ends by signal, not by our code. The next exec() forgets it.
             exec("")
             return INTERRUPTED
         case SystemExit():  # click has handled it, e.g. the reader of our output has gone
