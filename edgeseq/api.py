@@ -134,8 +134,10 @@ def _check_output(options: CompileOptions) -> None:
             why="compile does not overwrite what it did not write in this run",
             fix=f"choose another -o, or replace it with --force (removes '{out}')",
         )
-    if out.exists() and not (out.is_dir() and (out / "manifest.json").exists()) and (
-        not out.is_dir() or any(out.iterdir())
+    if (
+        out.exists()
+        and not (out.is_dir() and (out / "manifest.json").exists())
+        and (not out.is_dir() or any(out.iterdir()))
     ):
         raise UsageError(
             f"'{out}' is not an artifact, and --force replaces only artifacts",
@@ -227,19 +229,24 @@ def _oracle(imported: Imported, original: ir.Model, options: CompileOptions) -> 
     )
 
 
-def _mark_states(model: ir.Model, options: CompileOptions) -> list[tuple[str, str]]:
+def _mark_states(model: ir.Model, options: CompileOptions) -> None:
     if options.stream is False:
-        return []
+        return
     from edgeseq.frontends.states import mark_states
 
-    return mark_states(model, list(options.states) or None)
+    mark_states(model, [f"{a}={b}" for a, b in options.states] or None)
 
 
 def _pass_event(record: PassRecord) -> Event:
     return Event(
-        "pass", record.name, record.seconds, record.nodes_before, record.nodes_after,
-        "; ".join(record.notes),
-    )  # fmt: skip
+        "pass",
+        record.name,
+        record.seconds,
+        record.nodes_before,
+        record.nodes_after,
+        detail="; ".join(record.notes),
+        changed=record.modified,
+    )
 
 
 def _check_operators(model: ir.Model) -> None:
@@ -268,7 +275,8 @@ def _modes(model: ir.Model, options: CompileOptions) -> Modes:
         )
     bounds = facts.get(model, facts.DimRange)
     low, high = (bounds.low, bounds.high) if bounds else (1, DEFAULT_MAX_T)
-    return Modes(hindrance is None, hindrance and hindrance.reason, symbol, low, high)
+    reason = None if hindrance is None else hindrance.reason
+    return Modes(hindrance is None, reason, symbol, low, high)
 
 
 def _lower(

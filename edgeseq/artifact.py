@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +23,16 @@ if TYPE_CHECKING:
     from edgeseq.targets._target import Target
 
 FORMAT = 1
-RECORDED = ("apache-tvm", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "torch", "ziglang")
+RECORDED = [
+    "apache-tvm",
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxscript",
+    "torch",
+    "ziglang",
+]
 
 
 def default_name(spec: str) -> str:
@@ -67,7 +75,7 @@ def write_manifest(
     files: Mapping[str, Sequence[str]],
     verify: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write manifest.json and return its contents; no timings, so that equal input gives equal bytes."""
+    """Write manifest.json and return its contents; without timings: equal input, equal bytes."""
     i = lowered.interface
     manifest = {
         "format": FORMAT,
@@ -176,5 +184,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-

@@ -10,7 +10,6 @@ from types import ModuleType
 
 from edgeseq.errors import UsageError
 
-
 _SINGULAR = {"passes": "pass", "kernels": "kernel family", "targets": "target"}
 
 

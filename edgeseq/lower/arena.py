@@ -140,7 +140,10 @@ class _Planner:
         if not isinstance(call, CopyCall):
             return False
         source, target = call.reads[0], call.writes[0]
-        whole = source.offset == Size.of(0) and source.buffer.size == call.source.count * call.source.row
+        whole = (
+            source.offset == Size.of(0)
+            and source.buffer.size == call.source.count * call.source.row
+        )
         dense = call.source.count == Size.of(1) or call.source.row == call.source.stride
         if not (whole and dense and self.temporary(source.buffer)):
             return False
@@ -176,7 +179,11 @@ class _Planner:
             place = self.places.get(view.buffer)
             if place is None or place.space is not Space.STATE:
                 continue
-            if port.space is Space.STATE and place.index == port.index and view.offset == Size.of(0):
+            if (
+                port.space is Space.STATE
+                and place.index == port.index
+                and view.offset == Size.of(0)
+            ):
                 continue  # unchanged
             size = self.sizes[i]
             saved = View(Buffer(size, view.buffer.dtype))
@@ -313,11 +320,13 @@ def _place_slots(
     """First free slot; a slot is as large as the largest of the sizes it holds."""
     slots: list[list[Buffer]] = []
     for buffer in sorted(alive, key=lambda b: alive[b]):
-        for index, members in enumerate(slots):
-            if not any(_overlap(alive[m], alive[buffer]) for m in members):
-                break
-        else:
-            index = len(slots)
+        free = (
+            i
+            for i, members in enumerate(slots)
+            if not any(_overlap(alive[m], alive[buffer]) for m in members)
+        )
+        index = next(free, len(slots))
+        if index == len(slots):
             slots.append([])
         slots[index].append(buffer)
         places[buffer] = Place(Space.SLOT, index, Size.of(0))

@@ -80,7 +80,9 @@ class Modes:
     high: int
 
 
-def lower(model: ir.Model, name: str, model_hash: str, modes: Modes, passes: Sequence[str]) -> Lowered:
+def lower(
+    model: ir.Model, name: str, model_hash: str, modes: Modes, passes: Sequence[str]
+) -> Lowered:
     """Lower a prepared model to programs."""
     interface = describe(model, name, model_hash, modes, passes)
     programs: dict[str, program.Program] = {}
@@ -128,9 +130,7 @@ def describe(
     inputs = [v for v in model.graph.inputs if facts.get(v, facts.State) is None]
     outputs = [v for v in model.graph.outputs if v.name not in by_output]
     names = c_names([str(v.name) for v in (*inputs, *outputs)])
-    tensors = [
-        _tensor(v, c, modes.symbol) for v, c in zip((*inputs, *outputs), names, strict=True)
-    ]
+    tensors = [_tensor(v, c) for v, c in zip((*inputs, *outputs), names, strict=True)]
     return Interface(
         name=name,
         inputs=tuple(tensors[: len(inputs)]),
@@ -146,7 +146,7 @@ def describe(
     )
 
 
-def _tensor(value: ir.Value, c_name: str, symbol: str | None) -> Tensor:
+def _tensor(value: ir.Value, c_name: str) -> Tensor:
     shape = relax_import.symbolic_shape(value)
     axes = [i for i, d in enumerate(shape) if isinstance(d, str)]
     assert value.name is not None
@@ -180,9 +180,7 @@ def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> lis
 def _emit_source(lowered: Lowered, folder: Path) -> list[str]:
     m = lowered.interface.name
     generated = tir.c_source(_named(lowered))
-    header, source = sources.single(
-        lowered.interface, lowered.layouts, lowered.weights, generated
-    )
+    header, source = sources.single(lowered.interface, lowered.layouts, lowered.weights, generated)
     (folder / f"{m}.h").write_text(header)
     (folder / f"{m}.c").write_text(source)
     return [f"{m}.c", f"{m}.h"]
@@ -212,9 +210,18 @@ def _emit_native(
     return [f"{m}.h", f"lib{m}.a", f"lib{m}.so"]
 
 
-EXPORTS = (
-    "state_size arena_size init reset step run save load version strerror".split()
-)
+EXPORTS = [
+    "state_size",
+    "arena_size",
+    "init",
+    "reset",
+    "step",
+    "run",
+    "save",
+    "load",
+    "version",
+    "strerror",
+]
 
 
 def _compile_all(
@@ -222,7 +229,7 @@ def _compile_all(
 ) -> list[str]:
     m = lowered.interface.name
     tools = Toolchain(target.triple, work)
-    includes = [Path("."), sources.kernel_folder()]
+    includes = [Path(), sources.kernel_folder()]
     objects: list[str] = []
 
     def compile_text(name: str, source: str, cpu_name: str) -> None:

@@ -113,6 +113,7 @@ class Printer:
         return [f"return (size_t)({total});"]
 
     def call(self, call: Call) -> str:
+        """One call as a statement."""
         if isinstance(call, CopyCall):
             return self.copy(call)
         if isinstance(call, TirCall):
@@ -123,10 +124,13 @@ class Printer:
         return self.kernel(call)
 
     def copy(self, call: CopyCall) -> str:
+        """A copy of rows."""
         to, source = self.at(call.writes[0]), self.at(call.reads[0])
         m = self.interface.name
         if call.source.count == Size.of(1):
-            return f"{m}_copy((uint8_t *)({to}), (const uint8_t *)({source}), {call.source.row.c()});"
+            return (
+                f"{m}_copy((uint8_t *)({to}), (const uint8_t *)({source}), {call.source.row.c()});"
+            )
         return (
             f"{m}_copy_rows((uint8_t *)({to}), {call.target.stride.c()}, "
             f"(const uint8_t *)({source}), {call.source.stride.c()}, {call.source.row.c()}, "
@@ -134,6 +138,7 @@ class Printer:
         )
 
     def kernel(self, call: KernelCall) -> str:
+        """A hand-written kernel, by its wrapper."""
         choice = call.choice
         reads, writes, consts = iter(call.reads), iter(call.writes), iter(call.consts)
         in_values, out_values = iter(choice.inputs), iter(choice.outputs)
@@ -159,6 +164,7 @@ class Printer:
         return f"{callee}({', '.join(passed)});{note}"
 
     def typed(self, view: View, arg: Arg) -> str:
+        """A view as the pointer a parameter wants."""
         const = "const " if arg.role in (Role.IN, Role.CONST) else ""
         return f"({const}{CTYPES[arg.dtype]} *)({self.at(view)})"
 

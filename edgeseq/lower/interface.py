@@ -23,9 +23,50 @@ BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bool": 1} | {
     f"{u}int{b}": b // 8 for u in ("", "u") for b in (8, 16, 32, 64)
 }
 _KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while state arena T class new delete template this".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "state",
+        "arena",
+        "T",
+        "class",
+        "new",
+        "delete",
+        "template",
+        "this",
+    ]
 )
 
 
@@ -41,6 +82,7 @@ class Tensor:
 
     @property
     def c_type(self) -> str:
+        """Element type in C."""
         return CTYPES[self.dtype]
 
     def elements(self) -> Size:
@@ -66,6 +108,7 @@ class State:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the value."""
         return math.prod(self.shape) * BYTES[self.dtype]
 
 
@@ -87,6 +130,7 @@ class Interface:
 
     @property
     def state_size(self) -> int:
+        """Bytes of the state memory, header included."""
         end = max((s.offset + s.nbytes for s in self.states), default=HEADER)
         return -(-end // 64) * 64
 

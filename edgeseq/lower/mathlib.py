@@ -1,11 +1,12 @@
 """Transcendental functions without libm.
 
 float32 exp, tanh and sigmoid become polynomials inside the kernel, so that loops over them
-vectorise. The others (log, sin, pow, erf, ...) and every float64 one become calls of the functions in
-`kernels/c/esm.h`, which compute in float64. For C everything calls `esm.h`.
+vectorise. The others (log, sin, pow, erf, ...) and every float64 one become calls of the functions
+in `kernels/c/esm.h`, which compute in float64. For C everything calls `esm.h`.
 
-Errors, swept over all binades by `tests/lower/test_mathlib.py`: exp 2 ulp, tanh and sigmoid 4 ulp. exp clamps its argument to [-87.33, 88.72], sigmoid and tanh stay within their range.
-Polynomial coefficients: the Cephes library's single-precision expf and tanhf (S. Moshier).
+Errors, swept over all binades by `tests/lower/test_mathlib.py`: exp 2 ulp, tanh and sigmoid 4 ulp.
+exp clamps its argument to [-87.33, 88.72], sigmoid and tanh stay within their range. Polynomial
+coefficients: the Cephes library's single-precision expf and tanhf (S. Moshier).
 """
 
 from __future__ import annotations
@@ -16,16 +17,41 @@ from typing import Any
 
 from tvm import tirx
 
-UNARY = (
-    "exp exp2 exp10 log log2 log10 log1p tanh sigmoid erf sin cos tan sinh cosh asin acos atan "
-    "asinh acosh atanh"
-).split()
-BINARY = "pow atan2 fmod hypot".split()
+UNARY = [
+    "exp",
+    "exp2",
+    "exp10",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "asin",
+    "acos",
+    "atan",
+    "asinh",
+    "acosh",
+    "atanh",
+]
+BINARY = ["pow", "atan2", "fmod", "hypot"]
 # single instructions natively, but functions of libm in C
-C_ONLY = "sqrt rsqrt fabs floor ceil trunc round nearbyint".split()
+C_ONLY = ["sqrt", "rsqrt", "fabs", "floor", "ceil", "trunc", "round", "nearbyint"]
 
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
-_TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+_TANH = (
+    -5.70498872745e-3,
+    2.06390887954e-2,
+    -5.37397155531e-2,
+    1.33314422036e-1,
+    -3.33332819422e-1,
+)
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 
 
@@ -83,7 +109,9 @@ def _exp(t: _Lanes, x: Any) -> Any:
         return p * power_of_two(half) * power_of_two(rest)
 
     def power_of_two(k: Any) -> Any:
-        return tirx.reinterpret(t.of("float32"), (k + t.const(127, "int32")) << t.const(23, "int32"))
+        return tirx.reinterpret(
+            t.of("float32"), (k + t.const(127, "int32")) << t.const(23, "int32")
+        )
 
     return t.let(clamped, reduced)
 
@@ -126,6 +154,8 @@ def _extern(name: str) -> Callable[[Any], Any]:
         if scalar in ("float16", "bfloat16"):
             args = [tirx.Cast("float32", a) for a in call.args]
             return tirx.Cast(scalar, tirx.call_pure_extern("float32", f"esm_{name}32", *args))
-        return tirx.call_pure_extern(scalar, f"esm_{name}{scalar.removeprefix('float')}", *call.args)
+        return tirx.call_pure_extern(
+            scalar, f"esm_{name}{scalar.removeprefix('float')}", *call.args
+        )
 
     return rule

@@ -23,6 +23,7 @@ from edgeseq.lower.rows import Rows, compose, of_copy
 from edgeseq.lower.size import Size
 
 Array = npt.NDArray[Any]
+ZERO = Size.of(0)
 
 
 @dataclasses.dataclass(eq=False)
@@ -40,10 +41,11 @@ class View:
     """A buffer from byte `offset` on, for `extent` bytes or to its end."""
 
     buffer: Buffer
-    offset: Size = Size.of(0)
+    offset: Size = ZERO
     extent: Size | None = None
 
     def shifted(self, by: Size) -> View:
+        """The view `by` bytes further on."""
         return View(self.buffer, self.offset + by)
 
 
@@ -116,9 +118,7 @@ class Program:
     kernels: Mapping[str, Any]
 
 
-def build(
-    imported: Imported, fused: Any, schedule: Callable[[Any], Any], prefix: str
-) -> Program:
+def build(imported: Imported, fused: Any, schedule: Callable[[Any], Any], prefix: str) -> Program:
     """Walk the fused `main`.
 
     Args:
@@ -295,7 +295,7 @@ class _Walk:
             start = start + row
 
     def operand(self, value: View | Strided, target: Rows) -> tuple[View, Rows]:
-        """A concatenation's operand as rows like the slot's, or as rows into a slot in one piece."""
+        """A concatenation's operand as rows like the slot's, or into a slot in one piece."""
         if isinstance(value, Strided):
             same = value.rows.count == target.count and value.rows.row == target.row
             if same or target.count == Size.of(1):

@@ -167,11 +167,11 @@ class _Importer:
 def _name(value: ir.Value | None) -> str:
     assert value is not None
     assert value.name is not None
-    return value.name
+    return str(value.name)
 
 
 def dtype_of(value: ir.Value) -> str:
-    """numpy's name of a value's element type."""
+    """Numpy's name of a value's element type."""
     assert value.dtype is not None, value.name
     return str(value.dtype.numpy()) if value.dtype != ir.DataType.BFLOAT16 else "bfloat16"
 
@@ -188,7 +188,9 @@ def symbols_of(model: ir.Model) -> list[str]:
     for value in model.graph.inputs:
         for dim in value.shape or ():
             if not isinstance(dim, int):
-                found |= {n.id for n in ast.walk(ast.parse(str(dim.value))) if isinstance(n, ast.Name)}
+                found |= {
+                    n.id for n in ast.walk(ast.parse(str(dim.value))) if isinstance(n, ast.Name)
+                }
     return sorted(found)
 
 

@@ -59,7 +59,9 @@ def _layer_norm(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
         variance = squares / tirx.Cast(x.dtype, count)
         inverse = te.compute(
             variance.shape,
-            lambda *i: tirx.const(1, x.dtype) / tirx.sqrt(variance(*i) + tirx.const(epsilon, x.dtype)),
+            lambda *i: (
+                tirx.const(1, x.dtype) / tirx.sqrt(variance(*i) + tirx.const(epsilon, x.dtype))
+            ),
         )
         out = topi.multiply(centred, inverse)
         if affine:
@@ -75,7 +77,9 @@ def _softplus(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
     """Softplus(x) -> max(x, 0) + log1p(exp(-|x|)): no overflow, no loss for negative x."""
     x = inputs[0]
     small = context.builder.emit(relax.op.exp(relax.op.negative(relax.op.abs(x))))
-    tail = context.builder.emit_te(lambda v: te.compute(v.shape, lambda *i: tirx.log1p(v(*i))), small)
+    tail = context.builder.emit_te(
+        lambda v: te.compute(v.shape, lambda *i: tirx.log1p(v(*i))), small
+    )
     return relax.op.add(relax.op.maximum(x, relax.const(0, str(x.ty.dtype))), tail)
 
 

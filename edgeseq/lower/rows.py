@@ -75,7 +75,9 @@ def compose(outer: Rows, offset: int, inner: Rows) -> tuple[int, Rows] | None:
     if column + piece > row or (count > 1 and step % row):
         return None
     start = first * stride + column
-    return start, Rows(inner.count, inner.row, Size.of(step // row * stride if count > 1 else piece))
+    return start, Rows(
+        inner.count, inner.row, Size.of(step // row * stride if count > 1 else piece)
+    )
 
 
 def of_copy(func: Any, item: int) -> tuple[int, Rows] | None:
@@ -164,9 +166,7 @@ def _only_copy(func: Any) -> Any:
         return None
     block = sch.get(blocks[0])
     store = block.body
-    plain = isinstance(store, tirx.BufferStore) and isinstance(
-        store.value, tvm.ir.expr.TensorLoad
-    )
+    plain = isinstance(store, tirx.BufferStore) and isinstance(store.value, tvm.ir.expr.TensorLoad)
     return block if plain else None
 
 

@@ -91,7 +91,7 @@ class Choice:
         return Size(0, "T") * slope + start
 
     def _scratch_at(self, steps: int) -> int:
-        return self.kernel.scratch({n: s.at({"T": steps}) for n, s in self.sizes.items()})
+        return int(self.kernel.scratch({n: s.at({"T": steps}) for n, s in self.sizes.items()}))
 
     @property
     def live_inputs(self) -> tuple[ir.Value, ...]:
@@ -189,8 +189,10 @@ def constant(value: ir.Value | None) -> Array | None:
 
 def wanted(value: ir.Value | None) -> bool:
     """Whether anything uses this output."""
-    return value is not None and bool(value.name) and (
-        value.is_graph_output() or any(True for _ in value.uses())
+    return (
+        value is not None
+        and bool(value.name)
+        and (value.is_graph_output() or any(True for _ in value.uses()))
     )
 
 

@@ -67,7 +67,9 @@ def _read_rows(
     index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
 ) -> Mapping[str, int] | None:
     image = (sizes["H"], sizes["W"])
-    return _image_rows("x", sizes["N"], sizes["C"], image, count, row, stride) if index == 0 else None
+    return (
+        _image_rows("x", sizes["N"], sizes["C"], image, count, row, stride) if index == 0 else None
+    )
 
 
 def _write_rows(
@@ -174,5 +176,3 @@ def _activation(
     if slope.size != 1 and not per_channel:
         return nothing
     return user, activation, slope.reshape(-1) if slope.size > 1 else float(slope.reshape(-1)[0])
-
-

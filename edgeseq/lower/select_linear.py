@@ -74,9 +74,7 @@ def _write_rows(
     return {"ldy": stride // 4} if same else None
 
 
-def _operands(
-    node: ir.Node, shapes: Shapes
-) -> tuple[ir.Value, Array, Array | None] | str:
+def _operands(node: ir.Node, shapes: Shapes) -> tuple[ir.Value, Array, Array | None] | str:
     left, right = node.inputs[0], node.inputs[1]
     assert left is not None
     assert right is not None

@@ -103,11 +103,15 @@ def _grouped(node: ir.Node, together: group.Group) -> Choice | str:
         node=node,
         kernel=kernel,
         sizes={n: Size.of(sizes[n]) for n in kernel.sizes},
-        inputs=tuple(together.source if a.name == "x" else None for a in kernel.args if a.role is Role.IN),
+        inputs=tuple(
+            together.source if a.name == "x" else None for a in kernel.args if a.role is Role.IN
+        ),
         consts=(_pack(node, w, r, packed[2], None), found[1]),
-        outputs=tuple(together.result if a.name == "y" else None for a in kernel.args if a.role is Role.OUT),
+        outputs=tuple(
+            together.result if a.name == "y" else None for a in kernel.args if a.role is Role.OUT
+        ),
         covers=together.covers,
-        why=f"{g} recurrences on slices of one tensor, side by side: they hide each other's latency",
+        why=f"{g} recurrences on slices of one tensor, side by side: latency hides",
     )
 
 
@@ -201,14 +205,14 @@ def _strides(
     }
 
 
-def _activations(
-    node: ir.Node, directions: int
-) -> tuple[dict[str, int], Array | None] | str:
+def _activations(node: ir.Node, directions: int) -> tuple[dict[str, int], Array | None] | str:
     """The `acts` and `clip` sizes and the `params` array."""
     usual = _USUAL[node.op_type]
     names = [_canonical(n) for n in node.attributes.get_strings("activations", usual * directions)]
     count = len(usual)
-    if any(tuple(names[i * count : (i + 1) * count]) != tuple(names[:count]) for i in range(directions)):
+    if any(
+        tuple(names[i * count : (i + 1) * count]) != tuple(names[:count]) for i in range(directions)
+    ):
         return "the directions have different activations"
     names = names[:count]
     unknown = [n for n in names if n not in _recurrent.ACTIVATIONS]

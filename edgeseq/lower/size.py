@@ -52,9 +52,7 @@ class Size:
             return Size.from_tir(value.value, bind)
         if kind in _OPERATIONS:
             sign, known = _OPERATIONS[kind]
-            return Size.from_tir(value.a, bind)._combine(
-                Size.from_tir(value.b, bind), sign, known
-            )
+            return Size.from_tir(value.a, bind)._combine(Size.from_tir(value.b, bind), sign, known)
         raise ValueError(f"a dimension of the form {value} ({kind}) is not supported")
 
     def __add__(self, other: Size | int) -> Size:

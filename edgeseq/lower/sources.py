@@ -17,7 +17,6 @@ import edgeseq
 from edgeseq.lower.arena import Layout
 from edgeseq.lower.calls import Names, Printer
 from edgeseq.lower.interface import ABI, CTYPES, Interface, Tensor
-from edgeseq.lower.size import Size
 from edgeseq.lower.weights import Weights
 
 _MACROS = """#define ES_MAX(x, y) ((x) > (y) ? (x) : (y))
@@ -74,7 +73,7 @@ def native(
         + "};",
     ]
     probe = _probe(m, isas)
-    entry = "\n".join(top) + "\n\n" + _api(interface, printers, functions, weights, probe, True)
+    entry = "\n".join(top) + "\n\n" + _api(interface, printers, functions, probe)
     kernels = {isa: _kernel_file(names, isa) for isa in isas}
     return Sources(_header(interface, printers), entry, table_file(m, table, isas), kernels)
 
@@ -107,7 +106,7 @@ def single(
         *(_weight_array(m, i, a) for i, a in enumerate(weights.arrays)),
         tir,
         *wrappers,
-        _api(interface, printers, functions, weights, "(void)level;", False),
+        _api(interface, printers, functions, "(void)level;"),
     ]
     return _header(interface, printers), "\n".join(parts)
 
@@ -126,7 +125,7 @@ def _printers(
     }
 
 
-def _parameters(interface: Interface, const: bool = True) -> str:
+def _parameters(interface: Interface) -> str:
     inputs = [f", const {t.c_type} *{t.c_name}" for t in interface.inputs]
     outputs = [f", {t.c_type} *{t.c_name}" for t in interface.outputs]
     return "".join([*inputs, *outputs])
@@ -164,9 +163,7 @@ def _table(names: Names) -> str:
 
 def table_file(m: str, members: str, isas: Sequence[str]) -> str:
     """The kernel table's declaration."""
-    externs = "\n".join(
-        f"extern const struct {m}_kernels {m}_kernels_{isa};" for isa in isas
-    )
+    externs = "\n".join(f"extern const struct {m}_kernels {m}_kernels_{isa};" for isa in isas)
     return (
         "#include <stddef.h>\n#include <stdint.h>\n"
         f"struct {m}_kernels {{\n{members}\n}};\n{externs}\n"
@@ -195,9 +192,7 @@ def _api(
     interface: Interface,
     printers: Mapping[str, Printer],
     functions: Sequence[str],
-    weights: Weights,
     probe: str,
-    dispatch: bool,
 ) -> str:
     m, upper = interface.name, interface.name.upper()
     return _template("model.c.j2").render(
@@ -251,7 +246,8 @@ def _entries(interface: Interface) -> list[str]:
         out.append(f"    {m}_compute_run(state, arena, T{args});")
     else:
         steps = "".join(
-            f", {t.c_name} + t * {t.elements().c()}" for t in (*interface.inputs, *interface.outputs)
+            f", {t.c_name} + t * {t.elements().c()}"
+            for t in (*interface.inputs, *interface.outputs)
         )
         out += [
             "    for (int64_t t = 0; t < T; t++) {",
@@ -295,18 +291,14 @@ def _weight_array(m: str, index: int, array: npt.NDArray[Any]) -> str:
     if array.dtype == np.float16:
         flat = flat.view(np.uint16)
     show: Callable[[Any], str] = _float if flat.dtype.kind == "f" else str
-    rows = [
-        ", ".join(show(v) for v in flat[i : i + 12].tolist()) for i in range(0, len(flat), 12)
-    ]
+    rows = [", ".join(show(v) for v in flat[i : i + 12].tolist()) for i in range(0, len(flat), 12)]
     body = ",\n    ".join(rows) or "0"
-    return (
-        f"static const {ctype} {m}_w{index}[] __attribute__((aligned(64))) = {{\n    {body}\n}};"
-    )
+    return f"static const {ctype} {m}_w{index}[] __attribute__((aligned(64))) = {{\n    {body}\n}};"
 
 
 def _float(value: float) -> str:
     if value != value:
-        return "__builtin_nanf(\"\")"
+        return '__builtin_nanf("")'
     if value in (float("inf"), float("-inf")):
         return "__builtin_inff()" if value > 0 else "-__builtin_inff()"
     return f"{value:.9g}f" if "." in f"{value:.9g}" or "e" in f"{value:.9g}" else f"{value:.1f}f"
@@ -347,9 +339,3 @@ def _template(name: str) -> jinja2.Template:
         autoescape=False,
     )
     return environment.get_template(name)
-
-
-def constant_bytes(size: Size) -> int:
-    """A size that must be known."""
-    assert size.known
-    return size.constant

@@ -18,7 +18,6 @@ from tvm import s_tir, tirx
 
 from edgeseq.lower import mathlib
 
-
 # Intermediates of a kernel above this many bytes go to the arena: stacks of phones are small.
 STACK_BYTES = 512
 

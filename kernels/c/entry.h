@@ -13,14 +13,18 @@ typedef uint8_t es_block16 __attribute__((vector_size(16), aligned(1), may_alias
 typedef uint32_t es_block4 __attribute__((aligned(1), may_alias));
 #define ES_COPY(type, to, from) (*(type *)(void *)(to) = *(const type *)(const void *)(from))
 
-static inline __attribute__((always_inline, unused)) void es_copy_bytes(uint8_t *to,
-                                                                        const uint8_t *from,
-                                                                        int64_t bytes) {
-    int64_t i = 0;
-    for (; i + 64 <= bytes; i += 64) ES_COPY(es_block64, to + i, from + i);
-    for (; i + 16 <= bytes; i += 16) ES_COPY(es_block16, to + i, from + i);
-    for (; i + 4 <= bytes; i += 4) ES_COPY(es_block4, to + i, from + i);
-    for (; i < bytes; i++) to[i] = from[i];
+static inline
+    __attribute__((always_inline, unused)) void es_copy_bytes(uint8_t *to, const uint8_t *from,
+                                                              int64_t bytes) {
+  int64_t i = 0;
+  for (; i + 64 <= bytes; i += 64)
+    ES_COPY(es_block64, to + i, from + i);
+  for (; i + 16 <= bytes; i += 16)
+    ES_COPY(es_block16, to + i, from + i);
+  for (; i + 4 <= bytes; i += 4)
+    ES_COPY(es_block4, to + i, from + i);
+  for (; i < bytes; i++)
+    to[i] = from[i];
 }
 
 #endif

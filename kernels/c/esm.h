@@ -24,87 +24,100 @@
 #define ESM_NAN __builtin_nan("")
 
 ESM_FN double esm_bits_double(uint64_t bits) {
-    union {
-        uint64_t u;
-        double d;
-    } v;
-    v.u = bits;
-    return v.d;
+  union {
+    uint64_t u;
+    double d;
+  } v;
+  v.u = bits;
+  return v.d;
 }
 
 ESM_FN uint64_t esm_double_bits(double x) {
-    union {
-        double d;
-        uint64_t u;
-    } v;
-    v.d = x;
-    return v.u;
+  union {
+    double d;
+    uint64_t u;
+  } v;
+  v.d = x;
+  return v.u;
 }
 
 /* largest integer <= x for |x| < 2^52 */
 ESM_FN double esm_floor64(double x) {
-    double t;
-    if (!(x > -4503599627370496.0 && x < 4503599627370496.0)) return x;
-    t = (double)(int64_t)x;
-    return t > x ? t - 1.0 : t;
+  double t;
+  if (!(x > -4503599627370496.0 && x < 4503599627370496.0))
+    return x;
+  t = (double)(int64_t)x;
+  return t > x ? t - 1.0 : t;
 }
 
 /* 2^n, n in [-1022, 1023] */
 ESM_FN double esm_pow2i(int n) { return esm_bits_double((uint64_t)(n + 1023) << 52); }
 
 ESM_FN double esm_exp64(double x) {
-    double n, r, p;
-    int i, half;
-    if (x != x) return x;
-    if (x > 709.79) return ESM_INF;
-    if (x < -745.2) return 0.0;
-    n = esm_floor64(x * 1.4426950408889634 + 0.5);
-    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
-    p = 1.0; /* Taylor: |r| <= ln(2)/2, the 14th term is below 2^-53 */
-    for (i = 14; i > 0; i--) p = p * r / i + 1.0;
-    half = (int)n / 2;
-    return p * esm_pow2i(half) * esm_pow2i((int)n - half);
+  double n, r, p;
+  int i, half;
+  if (x != x)
+    return x;
+  if (x > 709.79)
+    return ESM_INF;
+  if (x < -745.2)
+    return 0.0;
+  n = esm_floor64(x * 1.4426950408889634 + 0.5);
+  r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+  p = 1.0; /* Taylor: |r| <= ln(2)/2, the 14th term is below 2^-53 */
+  for (i = 14; i > 0; i--)
+    p = p * r / i + 1.0;
+  half = (int)n / 2;
+  return p * esm_pow2i(half) * esm_pow2i((int)n - half);
 }
 
 ESM_FN double esm_log64(double x) {
-    uint64_t bits;
-    int e = 0, i;
-    double m, s, z, p;
-    if (x != x || x < 0.0) return ESM_NAN;
-    if (x == 0.0) return -ESM_INF;
-    if (x == ESM_INF) return x;
-    if (x < 2.2250738585072014e-308) {
-        x *= 18014398509481984.0; /* 2^54 */
-        e = -54;
-    }
-    bits = esm_double_bits(x);
-    e += (int)(bits >> 52) - 1023;
-    m = esm_bits_double((bits & 0xfffffffffffffULL) | 0x3ff0000000000000ULL);
-    if (m > 1.4142135623730951) {
-        m *= 0.5;
-        e++;
-    }
-    s = (m - 1.0) / (m + 1.0); /* log m = 2 atanh s, |s| <= 0.1716 */
-    z = s * s;
-    p = 0.0;
-    for (i = 23; i > 0; i -= 2) p = p * z + 1.0 / i;
-    return e * 6.93147180369123816490e-01 + (2.0 * s * p + e * 1.90821492927058770002e-10);
+  uint64_t bits;
+  int e = 0, i;
+  double m, s, z, p;
+  if (x != x || x < 0.0)
+    return ESM_NAN;
+  if (x == 0.0)
+    return -ESM_INF;
+  if (x == ESM_INF)
+    return x;
+  if (x < 2.2250738585072014e-308) {
+    x *= 18014398509481984.0; /* 2^54 */
+    e = -54;
+  }
+  bits = esm_double_bits(x);
+  e += (int)(bits >> 52) - 1023;
+  m = esm_bits_double((bits & 0xfffffffffffffULL) | 0x3ff0000000000000ULL);
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    e++;
+  }
+  s = (m - 1.0) / (m + 1.0); /* log m = 2 atanh s, |s| <= 0.1716 */
+  z = s * s;
+  p = 0.0;
+  for (i = 23; i > 0; i -= 2)
+    p = p * z + 1.0 / i;
+  return e * 6.93147180369123816490e-01 + (2.0 * s * p + e * 1.90821492927058770002e-10);
 }
 
 ESM_FN double esm_expm1_64(double x) {
-    double p;
-    int i;
-    if (x > 0.5 || x < -0.5 || x != x) return esm_exp64(x) - 1.0;
-    p = 1.0;
-    for (i = 18; i > 1; i--) p = p * x / i + 1.0;
-    return p * x;
+  double p;
+  int i;
+  if (x > 0.5 || x < -0.5 || x != x)
+    return esm_exp64(x) - 1.0;
+  p = 1.0;
+  for (i = 18; i > 1; i--)
+    p = p * x / i + 1.0;
+  return p * x;
 }
 
 ESM_FN double esm_log1p64(double x) {
-    double u = 1.0 + x;
-    if (u == 1.0) return x;
-    if (u == ESM_INF || !(u > 0.0)) return esm_log64(u);
-    return esm_log64(u) * (x / (u - 1.0)); /* undoes the rounding of 1 + x */
+  double u = 1.0 + x;
+  if (u == 1.0)
+    return x;
+  if (u == ESM_INF || !(u > 0.0))
+    return esm_log64(u);
+  return esm_log64(u) * (x / (u - 1.0)); /* undoes the rounding of 1 + x */
 }
 
 ESM_FN double esm_sqrt64(double x) { return ESM_SQRT(x); }
@@ -116,16 +129,15 @@ ESM_FN float esm_fabs32(float x) { return __builtin_fabsf(x); }
 ESM_FN double esm_ceil64(double x) { return -esm_floor64(-x); }
 ESM_FN double esm_trunc64(double x) { return x < 0.0 ? esm_ceil64(x) : esm_floor64(x); }
 /* half away from zero */
-ESM_FN double esm_round64(double x) {
-    return x < 0.0 ? esm_ceil64(x - 0.5) : esm_floor64(x + 0.5);
-}
+ESM_FN double esm_round64(double x) { return x < 0.0 ? esm_ceil64(x - 0.5) : esm_floor64(x + 0.5); }
 /* half to even: adding 2^52 rounds to an integer */
 ESM_FN double esm_nearbyint64(double x) {
-    volatile double big = x < 0.0 ? -4503599627370496.0 : 4503599627370496.0;
-    double r;
-    if (!(x > -4503599627370496.0 && x < 4503599627370496.0)) return x;
-    r = x + big;
-    return r - big;
+  volatile double big = x < 0.0 ? -4503599627370496.0 : 4503599627370496.0;
+  double r;
+  if (!(x > -4503599627370496.0 && x < 4503599627370496.0))
+    return x;
+  r = x + big;
+  return r - big;
 }
 ESM_FN double esm_exp264(double x) { return esm_exp64(x * 0.69314718055994530942); }
 ESM_FN double esm_exp1064(double x) { return esm_exp64(x * 2.30258509299404568402); }
@@ -133,63 +145,72 @@ ESM_FN double esm_log264(double x) { return esm_log64(x) * 1.4426950408889634073
 ESM_FN double esm_log1064(double x) { return esm_log64(x) * 0.43429448190325182765; }
 
 ESM_FN double esm_tanh64(double x) {
-    double e;
-    if (x > 20.0) return 1.0;
-    if (x < -20.0) return -1.0;
-    e = esm_expm1_64(2.0 * x);
-    return e / (e + 2.0);
+  double e;
+  if (x > 20.0)
+    return 1.0;
+  if (x < -20.0)
+    return -1.0;
+  e = esm_expm1_64(2.0 * x);
+  return e / (e + 2.0);
 }
 
 ESM_FN double esm_sigmoid64(double x) { return 1.0 / (1.0 + esm_exp64(-x)); }
 
 ESM_FN double esm_sinh64(double x) {
-    double e;
-    if (x > 20.0 || x < -20.0) return 0.5 * (esm_exp64(x) - esm_exp64(-x));
-    e = esm_expm1_64(x);
-    return 0.5 * (e + e / (e + 1.0));
+  double e;
+  if (x > 20.0 || x < -20.0)
+    return 0.5 * (esm_exp64(x) - esm_exp64(-x));
+  e = esm_expm1_64(x);
+  return 0.5 * (e + e / (e + 1.0));
 }
 
 ESM_FN double esm_cosh64(double x) { return 0.5 * (esm_exp64(x) + esm_exp64(-x)); }
 
 /* Maclaurin series below 3, continued fraction of erfc above. */
 ESM_FN double esm_erf64(double x) {
-    double a = x < 0.0 ? -x : x, z = a * a, sum, term, f;
-    int i;
-    if (x != x) return x;
-    if (a > 6.0) return x < 0.0 ? -1.0 : 1.0;
-    if (a < 3.0) {
-        sum = term = a;
-        for (i = 1; i < 60; i++) {
-            term *= -z / i;
-            sum += term / (2 * i + 1);
-        }
-        sum *= 1.12837916709551257390; /* 2 / sqrt(pi) */
-    } else {
-        f = 0.0;
-        for (i = 60; i > 0; i--) f = 0.5 * i / (a + f);
-        sum = 1.0 - esm_exp64(-z) / ((a + f) * 1.77245385090551602730);
+  double a = x < 0.0 ? -x : x, z = a * a, sum, term, f;
+  int i;
+  if (x != x)
+    return x;
+  if (a > 6.0)
+    return x < 0.0 ? -1.0 : 1.0;
+  if (a < 3.0) {
+    sum = term = a;
+    for (i = 1; i < 60; i++) {
+      term *= -z / i;
+      sum += term / (2 * i + 1);
     }
-    return x < 0.0 ? -sum : sum;
+    sum *= 1.12837916709551257390; /* 2 / sqrt(pi) */
+  } else {
+    f = 0.0;
+    for (i = 60; i > 0; i--)
+      f = 0.5 * i / (a + f);
+    sum = 1.0 - esm_exp64(-z) / ((a + f) * 1.77245385090551602730);
+  }
+  return x < 0.0 ? -sum : sum;
 }
 
 /* sin(x + quarter * pi/2); the argument is reduced by pi/2 in three parts */
 ESM_FN double esm_sin_quarter(double x, int quarter) {
-    double n, r, z, p;
-    int i, q;
-    if (!(x > -1e9 && x < 1e9)) return ESM_NAN; /* reduction has lost its digits */
-    n = esm_floor64(x * 0.63661977236758134308 + 0.5);
-    r = ((x - n * 1.57079632673412561417e+00) - n * 6.07710050630396597660e-11) -
-        n * 2.02226624879595063154e-21;
-    q = (int)((int64_t)n & 3) + quarter;
-    z = r * r;
-    p = 1.0;
-    if (q & 1) {
-        for (i = 20; i > 0; i -= 2) p = 1.0 - p * z / (i * (i - 1));
-    } else {
-        for (i = 21; i > 1; i -= 2) p = 1.0 - p * z / (i * (i - 1));
-        p *= r;
-    }
-    return (q & 2) ? -p : p;
+  double n, r, z, p;
+  int i, q;
+  if (!(x > -1e9 && x < 1e9))
+    return ESM_NAN; /* reduction has lost its digits */
+  n = esm_floor64(x * 0.63661977236758134308 + 0.5);
+  r = ((x - n * 1.57079632673412561417e+00) - n * 6.07710050630396597660e-11) -
+      n * 2.02226624879595063154e-21;
+  q = (int)((int64_t)n & 3) + quarter;
+  z = r * r;
+  p = 1.0;
+  if (q & 1) {
+    for (i = 20; i > 0; i -= 2)
+      p = 1.0 - p * z / (i * (i - 1));
+  } else {
+    for (i = 21; i > 1; i -= 2)
+      p = 1.0 - p * z / (i * (i - 1));
+    p *= r;
+  }
+  return (q & 2) ? -p : p;
 }
 
 ESM_FN double esm_sin64(double x) { return esm_sin_quarter(x, 0); }
@@ -197,99 +218,116 @@ ESM_FN double esm_cos64(double x) { return esm_sin_quarter(x, 1); }
 ESM_FN double esm_tan64(double x) { return esm_sin64(x) / esm_cos64(x); }
 
 ESM_FN double esm_atan64(double x) {
-    double a = x < 0.0 ? -x : x, base = 0.0, z, p = 0.0;
-    int i;
-    if (x != x) return x;
-    if (a > 2.41421356237309504880) { /* tan(3 pi / 8) */
-        base = 1.57079632679489661923;
-        a = -1.0 / a;
-    } else if (a > 0.41421356237309504880) {
-        base = 0.78539816339744830962;
-        a = (a - 1.0) / (a + 1.0);
-    }
-    z = a * a; /* |a| <= tan(pi/8) = 0.414: the series to the 45th power is below 2^-53 */
-    for (i = 45; i > 0; i -= 2) p = 1.0 / i - p * z;
-    p = base + a * p;
-    return x < 0.0 ? -p : p;
+  double a = x < 0.0 ? -x : x, base = 0.0, z, p = 0.0;
+  int i;
+  if (x != x)
+    return x;
+  if (a > 2.41421356237309504880) { /* tan(3 pi / 8) */
+    base = 1.57079632679489661923;
+    a = -1.0 / a;
+  } else if (a > 0.41421356237309504880) {
+    base = 0.78539816339744830962;
+    a = (a - 1.0) / (a + 1.0);
+  }
+  z = a * a; /* |a| <= tan(pi/8) = 0.414: the series to the 45th power is below 2^-53 */
+  for (i = 45; i > 0; i -= 2)
+    p = 1.0 / i - p * z;
+  p = base + a * p;
+  return x < 0.0 ? -p : p;
 }
 
 ESM_FN double esm_asin64(double x) {
-    double c;
-    if (!(x >= -1.0 && x <= 1.0)) return ESM_NAN;
-    c = esm_sqrt64((1.0 - x) * (1.0 + x));
-    if (c == 0.0) return x * 1.57079632679489661923;
-    return esm_atan64(x / c);
+  double c;
+  if (!(x >= -1.0 && x <= 1.0))
+    return ESM_NAN;
+  c = esm_sqrt64((1.0 - x) * (1.0 + x));
+  if (c == 0.0)
+    return x * 1.57079632679489661923;
+  return esm_atan64(x / c);
 }
 
 ESM_FN double esm_acos64(double x) { return 1.57079632679489661923 - esm_asin64(x); }
 
 ESM_FN double esm_asinh64(double x) {
-    double a = x < 0.0 ? -x : x;
-    double r = a > 1e150 ? esm_log64(a) + 0.69314718055994530942
-                         : esm_log1p64(a + a * a / (1.0 + esm_sqrt64(a * a + 1.0)));
-    return x < 0.0 ? -r : r;
+  double a = x < 0.0 ? -x : x;
+  double r = a > 1e150 ? esm_log64(a) + 0.69314718055994530942
+                       : esm_log1p64(a + a * a / (1.0 + esm_sqrt64(a * a + 1.0)));
+  return x < 0.0 ? -r : r;
 }
 
 ESM_FN double esm_acosh64(double x) {
-    double t = x - 1.0;
-    if (!(x >= 1.0)) return ESM_NAN;
-    if (x > 1e150) return esm_log64(x) + 0.69314718055994530942;
-    return esm_log1p64(t + esm_sqrt64(2.0 * t + t * t));
+  double t = x - 1.0;
+  if (!(x >= 1.0))
+    return ESM_NAN;
+  if (x > 1e150)
+    return esm_log64(x) + 0.69314718055994530942;
+  return esm_log1p64(t + esm_sqrt64(2.0 * t + t * t));
 }
 
 ESM_FN double esm_atanh64(double x) { return 0.5 * esm_log1p64(2.0 * x / (1.0 - x)); }
 
 ESM_FN double esm_pow64(double x, double y) {
-    double n = esm_floor64(y), r = 1.0, b;
-    int whole = n == y, odd = whole && y > -9e15 && y < 9e15 && ((int64_t)y & 1);
-    int64_t k;
-    if (y == 0.0 || x == 1.0) return 1.0;
-    if (x != x || y != y) return ESM_NAN;
-    if (whole && y > -65.0 && y < 65.0) { /* exact for the powers that models use */
-        k = (int64_t)(y < 0.0 ? -y : y);
-        for (b = x; k; k >>= 1, b *= b)
-            if (k & 1) r *= b;
-        return y < 0.0 ? 1.0 / r : r;
-    }
-    if (x < 0.0) {
-        if (!whole) return ESM_NAN;
-        r = esm_exp64(y * esm_log64(-x));
-        return odd ? -r : r;
-    }
-    if (x == 0.0) return y < 0.0 ? ESM_INF : 0.0;
-    return esm_exp64(y * esm_log64(x));
+  double n = esm_floor64(y), r = 1.0, b;
+  int whole = n == y, odd = whole && y > -9e15 && y < 9e15 && ((int64_t)y & 1);
+  int64_t k;
+  if (y == 0.0 || x == 1.0)
+    return 1.0;
+  if (x != x || y != y)
+    return ESM_NAN;
+  if (whole && y > -65.0 && y < 65.0) { /* exact for the powers that models use */
+    k = (int64_t)(y < 0.0 ? -y : y);
+    for (b = x; k; k >>= 1, b *= b)
+      if (k & 1)
+        r *= b;
+    return y < 0.0 ? 1.0 / r : r;
+  }
+  if (x < 0.0) {
+    if (!whole)
+      return ESM_NAN;
+    r = esm_exp64(y * esm_log64(-x));
+    return odd ? -r : r;
+  }
+  if (x == 0.0)
+    return y < 0.0 ? ESM_INF : 0.0;
+  return esm_exp64(y * esm_log64(x));
 }
 
 ESM_FN double esm_atan264(double y, double x) {
-    double a;
-    if (x != x || y != y) return ESM_NAN;
-    if (x == 0.0 && y == 0.0) return 0.0;
-    if (x == 0.0) return y > 0.0 ? 1.57079632679489661923 : -1.57079632679489661923;
-    a = esm_atan64(y / x);
-    if (x > 0.0) return a;
-    return y >= 0.0 ? a + 3.14159265358979323846 : a - 3.14159265358979323846;
+  double a;
+  if (x != x || y != y)
+    return ESM_NAN;
+  if (x == 0.0 && y == 0.0)
+    return 0.0;
+  if (x == 0.0)
+    return y > 0.0 ? 1.57079632679489661923 : -1.57079632679489661923;
+  a = esm_atan64(y / x);
+  if (x > 0.0)
+    return a;
+  return y >= 0.0 ? a + 3.14159265358979323846 : a - 3.14159265358979323846;
 }
 
 /* remainder with the sign of x; exact, by subtracting y scaled by powers of two */
 ESM_FN double esm_fmod64(double x, double y) {
-    double a = x < 0.0 ? -x : x, b = y < 0.0 ? -y : y, s;
-    if (!(b > 0.0) || !(a < ESM_INF) || x != x) return ESM_NAN;
-    while (a >= b) {
-        s = b;
-        while (s <= a * 0.5) s *= 2.0;
-        a -= s;
-    }
-    return x < 0.0 ? -a : a;
+  double a = x < 0.0 ? -x : x, b = y < 0.0 ? -y : y, s;
+  if (!(b > 0.0) || !(a < ESM_INF) || x != x)
+    return ESM_NAN;
+  while (a >= b) {
+    s = b;
+    while (s <= a * 0.5)
+      s *= 2.0;
+    a -= s;
+  }
+  return x < 0.0 ? -a : a;
 }
 
 ESM_FN double esm_hypot64(double x, double y) { return esm_sqrt64(x * x + y * y); }
 
-#define ESM_UNARY(name) \
-    ESM_FN float esm_##name##32(float x) { return (float)esm_##name##64((double)x); }
-#define ESM_BINARY(name) \
-    ESM_FN float esm_##name##32(float x, float y) { \
-        return (float)esm_##name##64((double)x, (double)y); \
-    }
+#define ESM_UNARY(name)                                                                            \
+  ESM_FN float esm_##name##32(float x) { return (float)esm_##name##64((double)x); }
+#define ESM_BINARY(name)                                                                           \
+  ESM_FN float esm_##name##32(float x, float y) {                                                  \
+    return (float)esm_##name##64((double)x, (double)y);                                            \
+  }
 
 ESM_UNARY(rsqrt)
 ESM_UNARY(floor)
@@ -322,41 +360,41 @@ ESM_BINARY(hypot)
 
 /* float32 exp, tanh and sigmoid are hot: polynomials (coefficients: Cephes expf, tanhf) */
 ESM_FN float esm_exp32(float x) {
-    float n, r, p;
-    int k, half;
-    union {
-        int32_t i;
-        float f;
-    } a, b;
-    x = x > 88.72f ? 88.72f : x;
-    x = x < -87.33f ? -87.33f : x;
-    n = x * 1.44269504f;
-    k = (int)(n + (n < 0.0f ? -0.5f : 0.5f));
-    n = (float)k;
-    r = x - n * 0.693359375f - n * -2.12194440e-4f;
-    p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 0.5f;
-    p = p * r * r + r + 1.0f;
-    half = k >> 1;
-    a.i = (int32_t)((uint32_t)(half + 127) << 23);
-    b.i = (int32_t)((uint32_t)(k - half + 127) << 23);
-    return p * a.f * b.f;
+  float n, r, p;
+  int k, half;
+  union {
+    int32_t i;
+    float f;
+  } a, b;
+  x = x > 88.72f ? 88.72f : x;
+  x = x < -87.33f ? -87.33f : x;
+  n = x * 1.44269504f;
+  k = (int)(n + (n < 0.0f ? -0.5f : 0.5f));
+  n = (float)k;
+  r = x - n * 0.693359375f - n * -2.12194440e-4f;
+  p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 0.5f;
+  p = p * r * r + r + 1.0f;
+  half = k >> 1;
+  a.i = (int32_t)((uint32_t)(half + 127) << 23);
+  b.i = (int32_t)((uint32_t)(k - half + 127) << 23);
+  return p * a.f * b.f;
 }
 
 ESM_FN float esm_sigmoid32(float x) { return 1.0f / (1.0f + esm_exp32(-x)); }
 
 ESM_FN float esm_tanh32(float x) {
-    float z = x * x, p = -5.70498872745e-3f, far;
-    p = p * z + 2.06390887954e-2f;
-    p = p * z + -5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z + -3.33332819422e-1f;
-    far = 1.0f - 2.0f / (1.0f + esm_exp32(2.0f * x));
-    return z < 0.390625f ? x + x * z * p : far;
+  float z = x * x, p = -5.70498872745e-3f, far;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z + -5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z + -3.33332819422e-1f;
+  far = 1.0f - 2.0f / (1.0f + esm_exp32(2.0f * x));
+  return z < 0.390625f ? x + x * z * p : far;
 }
 
 #endif

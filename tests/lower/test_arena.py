@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +74,7 @@ def test_no_two_live_buffers_share_bytes(steps: list[tuple[int, int]]) -> None:
 
 def test_a_chain_reuses_two_buffers() -> None:
     views = [source(640)] + [View(buffer(640)) for _ in range(10)]
-    calls = [kernel([a], b) for a, b in zip(views, views[1:], strict=False)]
+    calls = [kernel([a], b) for a, b in itertools.pairwise(views)]
     layout = plan(program(calls, (views[-1], 640)), IN, OUT)
     assert layout.arena_size == 2 * align(640)
 
@@ -173,7 +175,7 @@ def test_swapped_states_are_saved_before_either_is_written() -> None:
 def test_sizes_in_t_share_slots() -> None:
     t = Size(0, "T")
     views = [source()] + [View(buffer(t * n)) for n in (4, 8, 12, 16)]
-    calls = [kernel([a], b) for a, b in zip(views, views[1:], strict=False)]
+    calls = [kernel([a], b) for a, b in itertools.pairwise(views)]
     out = View(buffer(64))
     calls.append(kernel([views[-1]], out))
     layout = plan(program(calls, (out, 64)), IN, OUT)

@@ -106,9 +106,9 @@ def test_values_outside_the_domain_are_nan(esm: ctypes.CDLL) -> None:
 def test_inlined_polynomials_in_generated_code(name: str, tmp_path: Path) -> None:
     """The TIR rule, compiled by LLVM and run, has the same bounds as the C function."""
     import tvm
+    from edgeseq.kernels.schedules import cpu
     from tvm import te, tirx
 
-    from edgeseq.kernels.schedules import cpu
     from edgeseq.lower import tir
 
     x = binades()

@@ -21,7 +21,7 @@ def test_numbers_stay_numbers() -> None:
 def test_identities_leave_no_trace() -> None:
     assert T + 0 == T
     assert T * 1 == T
-    assert T * 0 == Size.of(0)
+    assert Size.of(0) == T * 0
 
 
 @given(a=numbers, b=numbers, t=st.integers(1, 5000))
