@@ -124,6 +124,17 @@ def _silent(event: Event) -> None:
     del event
 
 
+def _timed(progress: Progress, timings: dict[str, float]) -> Progress:
+    """Also note the seconds of each stage, those of its pieces added up."""
+
+    def done(event: Event) -> None:
+        name = f"build {event.name}" if event.stage == "build" else event.stage
+        timings[name] = timings.get(name, 0.0) + event.seconds
+        progress(event)
+
+    return done
+
+
 def _check_output(options: CompileOptions) -> None:
     for name in options.targets:
         registry.find("targets", name)
@@ -149,6 +160,8 @@ def _check_output(options: CompileOptions) -> None:
 def _compile(imported: Imported, options: CompileOptions, progress: Progress) -> Artifact:
     from edgeseq import artifact, validate
 
+    timings: dict[str, float] = {}
+    progress = _timed(progress, timings)
     _check_output(options)
     names = options.targets or host_targets()
     targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
@@ -175,6 +188,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
         manifest = artifact.write_manifest(
             folder, imported.source, lowered, records, options, targets, files, verify
         )
+        artifact.write_report(folder, manifest, records, timings)
     return Artifact(options.output, manifest)
 
 

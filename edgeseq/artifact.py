@@ -123,6 +123,19 @@ def write_manifest(
     return manifest
 
 
+def write_report(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    records: Sequence[PassRecord],
+    timings: Mapping[str, float],
+) -> None:
+    """Write report.html: the manifest for people, and how long everything took."""
+    from edgeseq.report import render
+
+    page = render(manifest, records, timings=timings)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
 def _tensor(tensor: Tensor) -> dict[str, Any]:
     out = dataclasses.asdict(tensor)
     out["shape"] = list(tensor.shape)
