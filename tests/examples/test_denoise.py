@@ -124,12 +124,12 @@ def test_noise_goes_and_speech_stays(denoise: ModuleType) -> None:
     assert pause.sum() >= 10
     assert blocks[2][pause].mean() < 0.03 * blocks[1][pause].mean()
     speech = blocks[0] > blocks[0].max() / 100
-    assert blocks[2][speech].mean() > 0.4 * blocks[0][speech].mean()
+    assert blocks[2][speech].mean() > 0.5 * blocks[0][speech].mean()
 
 
 def test_readme_names_only_files_that_are_there() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\b[a-z_-]+\.(?:py|wav|safetensors)\b", text))
-    elsewhere = {"noisy.wav", "enhanced.wav", "mix.wav", "enh_stream.wav"}
+    elsewhere = {"first.safetensors", "noisy.wav", "enhanced.wav", "mix.wav", "enh_stream.wav"}
     missing = {name for name in named - elsewhere if not (FOLDER / name).exists()}
     assert not missing
