@@ -172,7 +172,8 @@ class Denoiser(nn.Module):
     def analysis(self, wave: Tensor) -> Tensor:
         """Map waves `[B, N]` to complex bins `[B, N / 256, 256]`."""
         frames = functional.pad(wave, (HOP, 0)).unfold(-1, WINDOW, HOP)
-        return torch.fft.rfft(frames * self.window)[..., :BINS]
+        bins: Tensor = torch.fft.rfft(frames * self.window)
+        return bins[..., :BINS]
 
     def enhance(self, bins: Tensor) -> Tensor:
         """Apply the gains to complex bins `[B, T, 256]`."""
