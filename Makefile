@@ -49,7 +49,7 @@ demo: $(VENV)/installed tools
 	@echo "compile   $(BIN)/edgeseq compile your-model.onnx -o your-dist"
 
 test: lint types tools
-	$(BIN)/pytest -n $(JOBS) $(if $(MODELS),--models $(MODELS))
+	$(BIN)/pytest -n $(JOBS) $(if $(MODELS),--models=$(abspath $(MODELS)))
 
 test-fast: $(VENV)/installed tools
 	$(BIN)/pytest -n $(JOBS) -m 'not slow'
