@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,19 @@ import tvm
 from edgeseq.errors import UsageError
 from edgeseq.ir import facts
 from edgeseq.kernels.schedules import cpu
-from edgeseq.lower import arena, fuse, program, relax_import, sources, tir, weights
+from edgeseq.lower import (
+    arena,
+    fuse,
+    program,
+    relax_import,
+    scan_body,
+    sources,
+    tir,
+    weights,
+)
 from edgeseq.lower.arena import Layout, Port, Space
 from edgeseq.lower.interface import HEADER, Interface, State, Tensor, c_names
-from edgeseq.lower.program import KernelCall
+from edgeseq.lower.program import Call, KernelCall, LoopCall
 from edgeseq.lower.toolchain import Toolchain
 from edgeseq.targets._target import Isa, Target
 
@@ -58,7 +67,15 @@ class Lowered:
     def kernel_calls(self) -> list[KernelCall]:
         """The calls of hand-written kernels of the last entry (`step` where there is one)."""
         layout = self.layouts.get("step") or self.layouts["run"]
-        return [c for c in layout.calls if isinstance(c, KernelCall)]
+        return [c for c in _flat(layout.calls) if isinstance(c, KernelCall)]
+
+
+def _flat(calls: Iterable[Call]) -> Iterator[Call]:
+    """The calls, and those in the bodies of loops."""
+    for call in calls:
+        yield call
+        if isinstance(call, LoopCall):
+            yield from _flat(call.body.layout.calls)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +112,24 @@ def lower(
     kernels: dict[str, Any] = {}
     for entry, bind in bindings.items():
         imported = relax_import.import_graph(model, bind)
-        fused = fuse.fuse(imported.module, _host_target())
-        built = program.build(imported, fused, cpu.schedule, prefix=f"{entry}_")
+        built = _program(imported, f"{entry}_")
         programs[entry] = built
         kernels.update(built.kernels)
         reasons.update({n.name or n.op_type: why for n, why in imported.reasons.items()})
     ports = _ports(model, interface)
     layouts = {entry: arena.plan(p, *ports) for entry, p in programs.items()}
     return Lowered(interface, layouts, weights.collect(layouts.values()), kernels, reasons)
+
+
+def _program(imported: relax_import.Imported, prefix: str) -> program.Program:
+    """Fuse a graph and flatten it; the bodies of its loops first."""
+    bodies = {}
+    for i, (name, loop) in enumerate(imported.loops.items()):
+        own = f"{prefix}scan{i}"
+        body = _program(loop.imported, f"{own}_")
+        bodies[name] = scan_body.plan(loop.scan, body, loop.trips, own)
+    fused = fuse.fuse(imported.module, _host_target())
+    return program.build(imported, fused, cpu.schedule, prefix, bodies)
 
 
 def _host_target() -> Any:

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from edgeseq.kernels._family import Arg, Kernel, Role
-from edgeseq.lower.arena import Layout, Space
+from edgeseq.lower.arena import Layout, Place, Space
 from edgeseq.lower.interface import CTYPES, Interface
-from edgeseq.lower.program import Call, CopyCall, KernelCall, TirCall, View
+from edgeseq.lower.program import Call, CopyCall, KernelCall, LoopCall, TirCall, View
+from edgeseq.lower.scan_body import Body
+from edgeseq.lower.scan_print import Function, function
 from edgeseq.lower.size import Size
 from edgeseq.lower.weights import Weights
 
@@ -55,10 +57,11 @@ class Wrapper:
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """Symbols of one model."""
+    """Symbols of one model, and the functions of its loops: inner ones first."""
 
     prefix: str
     wrappers: dict[Wrapper, str] = dataclasses.field(default_factory=dict)
+    loops: dict[Body, Function] = dataclasses.field(default_factory=dict)
 
     def wrapper(self, wrapper: Wrapper) -> str:
         """Name of a wrapper, the same for equal ones."""
@@ -121,7 +124,18 @@ class Printer:
             args = [f"(void *)({self.at(v)})" for v in views]
             scalars = [f"(int64_t)({s.c()})" for s in call.scalars]
             return f"{self.names.tir(call.kernel)}({', '.join([*args, *scalars])});"
-        return self.kernel(call)
+        return self.loop(call) if isinstance(call, LoopCall) else self.kernel(call)
+
+    def loop(self, call: LoopCall) -> str:
+        """The call of a loop; its function is made on the way."""
+        body, m = call.body, self.interface.name
+        if body not in self.names.loops:
+            step = _StepPrinter(
+                self.interface, body.layout, self.weights, self.names, self.dispatch
+            )
+            self.names.loops[body] = function(m, body, list(step.lines()), self.dispatch)
+        pointers = [self.at(v) for v in (*call.scratch, *call.reads, *call.writes)]
+        return self.names.loops[body].call(pointers)
 
     def copy(self, call: CopyCall) -> str:
         """A copy of rows."""
@@ -171,21 +185,34 @@ class Printer:
     def at(self, view: View) -> str:
         """Byte address of a view."""
         place = self.layout.place(view)
+        base = self.base(view, place)
+        return base if place.offset == Size.of(0) else f"{base} + {place.offset.c()}"
+
+    def base(self, view: View, place: Place) -> str:
+        """Where the memory that a view is in starts."""
         match place.space:
             case Space.INPUT:
-                base = f"(const uint8_t *){self.interface.inputs[place.index].c_name}"
+                return f"(const uint8_t *){self.interface.inputs[place.index].c_name}"
             case Space.OUTPUT:
-                base = f"(uint8_t *){self.interface.outputs[place.index].c_name}"
+                return f"(uint8_t *){self.interface.outputs[place.index].c_name}"
             case Space.STATE:
-                base = f"s + {self.interface.states[place.index].offset}"
+                return f"s + {self.interface.states[place.index].offset}"
             case Space.ARENA:
-                base = "a"
+                return "a"
             case Space.SLOT:
-                base = f"a + slot{place.index}"
+                return f"a + slot{place.index}"
             case Space.CONSTANT:
                 index = self.weights.index[view.buffer]
                 if self.dispatch:
-                    base = f"w + {self.weights.offsets[index]}"
-                else:
-                    base = f"(const uint8_t *){self.names.prefix}_w{index}"
-        return base if place.offset == Size.of(0) else f"{base} + {place.offset.c()}"
+                    return f"w + {self.weights.offsets[index]}"
+                return f"(const uint8_t *){self.names.prefix}_w{index}"
+
+
+class _StepPrinter(Printer):
+    """Prints one step of a loop: its inputs are `i<k>`, its outputs `o<k>`."""
+
+    def base(self, view: View, place: Place) -> str:
+        """Where the memory that a view is in starts."""
+        if place.space in (Space.INPUT, Space.OUTPUT):
+            return f"{'i' if place.space is Space.INPUT else 'o'}{place.index}"
+        return super().base(view, place)

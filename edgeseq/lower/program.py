@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,11 @@ from edgeseq.errors import InternalError
 from edgeseq.lower import select, tir
 from edgeseq.lower.relax_import import CONCAT, Imported
 from edgeseq.lower.rows import Rows, compose, of_copy
+from edgeseq.lower.scan import SCAN
 from edgeseq.lower.size import Size
+
+if TYPE_CHECKING:
+    from edgeseq.lower.scan_body import Body
 
 Array = npt.NDArray[Any]
 ZERO = Size.of(0)
@@ -98,7 +102,21 @@ class CopyCall:
     target: Rows
 
 
-Call = TirCall | KernelCall | CopyCall
+@dataclasses.dataclass(frozen=True)
+class LoopCall:
+    """Run a body once per step (a Scan).
+
+    It reads the first states, the sequences and what the body captures; it writes the last
+    states and the sequences.
+    """
+
+    body: Body
+    reads: tuple[View, ...]
+    writes: tuple[View, ...]
+    scratch: tuple[View, ...]
+
+
+Call = TirCall | KernelCall | CopyCall | LoopCall
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,15 +128,23 @@ class Program:
         outputs: Where each graph output stands afterwards.
         output_sizes: Bytes of each.
         kernels: Symbol -> scheduled PrimFunc, those that `calls` use.
+        input_sizes: Bytes of each graph input.
     """
 
     calls: tuple[Call, ...]
     outputs: tuple[View, ...]
     output_sizes: tuple[Size, ...]
     kernels: Mapping[str, Any]
+    input_sizes: tuple[Size, ...] = ()
 
 
-def build(imported: Imported, fused: Any, schedule: Callable[[Any], Any], prefix: str) -> Program:
+def build(
+    imported: Imported,
+    fused: Any,
+    schedule: Callable[[Any], Any],
+    prefix: str,
+    bodies: Mapping[str, Body],
+) -> Program:
     """Walk the fused `main`.
 
     Args:
@@ -126,14 +152,21 @@ def build(imported: Imported, fused: Any, schedule: Callable[[Any], Any], prefix
         fused: The module after `fuse.fuse`.
         schedule: PrimFunc -> scheduled PrimFunc.
         prefix: Put before kernel names, so that the entries of a model do not clash.
+        bodies: The loops behind opaque names.
     """
-    return _Walk(imported, fused, schedule, prefix).run()
+    return _Walk(imported, fused, schedule, prefix, bodies).run()
 
 
 class _Walk:
     def __init__(
-        self, imported: Imported, fused: Any, schedule: Callable[[Any], Any], prefix: str
+        self,
+        imported: Imported,
+        fused: Any,
+        schedule: Callable[[Any], Any],
+        prefix: str,
+        bodies: Mapping[str, Body],
     ) -> None:
+        self.bodies = bodies
         self.externs = imported.externs
         self.main = fused["main"]
         functions = {
@@ -154,8 +187,11 @@ class _Walk:
         outputs = tuple(map(self.dense, self.flat([self.main.body.body])))
         used = {c.kernel for c in self.calls if isinstance(c, TirCall)}
         kernels = {name: f for name, f in self.kernels.items() if name in used}
+        for call in self.calls:
+            kernels.update(call.body.kernels if isinstance(call, LoopCall) else {})
         sizes = tuple(_bytes(ty) for ty in _fields(self.main.body.body.ty))
-        return Program(tuple(self.calls), outputs, sizes, kernels)
+        given = tuple(_bytes(param.ty) for param in self.main.params)
+        return Program(tuple(self.calls), outputs, sizes, kernels, given)
 
     def bind(self, value: Any, var: Any) -> Any:
         if isinstance(value, relax.Tuple):
@@ -256,6 +292,11 @@ class _Walk:
         if name.startswith(CONCAT):
             shapes = [arg.ty for arg in value.args[1].fields]
             self.concat(values, shapes, types[0], int(name.rpartition(".")[2]), writes[0])
+            return _packed(writes, var)
+        if name.startswith(SCAN):
+            body = self.bodies[name]
+            space = View(Buffer(body.scratch(), "uint8"))
+            self.calls.append(LoopCall(body, tuple(map(self.dense, values)), writes, (space,)))
             return _packed(writes, var)
         choice = self.externs[name]
         reads: list[View] = []

@@ -19,8 +19,9 @@ from tvm import relax, tirx
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from edgeseq.errors import UnsupportedModelError
-from edgeseq.lower import select
+from edgeseq.lower import scan, select
 from edgeseq.lower.relax_ops import OPS
+from edgeseq.lower.size import Size
 
 CONCAT = "edgeseq.concat"
 OPSET = 26
@@ -33,17 +34,33 @@ class Imported:
     Args:
         module: The IRModule.
         externs: Opaque call name -> the kernel call behind it.
-        reasons: Why other nodes have no kernel of ours.
+        reasons: Why other nodes have no kernel of ours, in bodies too.
+        loops: Opaque call name -> the loop behind it.
     """
 
     module: Any
     externs: Mapping[str, select.Choice]
     reasons: Mapping[ir.Node, str]
+    loops: Mapping[str, Loop]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """A Scan, how often it runs its body, and the body's module."""
+
+    scan: scan.Scan
+    trips: Size
+    imported: Imported
 
 
 def supported_ops() -> frozenset[str]:
     """Names of the standard operators that can be lowered."""
-    return frozenset(onnx_frontend._get_convert_map()) | frozenset(OPS) | select.ops() | {"Concat"}
+    return (
+        frozenset(onnx_frontend._get_convert_map())
+        | frozenset(OPS)
+        | select.ops()
+        | {"Concat", "Scan"}
+    )
 
 
 def import_graph(model: ir.Model, bind: Mapping[str, int]) -> Imported:
@@ -53,33 +70,43 @@ def import_graph(model: ir.Model, bind: Mapping[str, int]) -> Imported:
         model: Contract of `edgeseq.pipeline.prepare`.
         bind: Values for symbolic dimensions; a symbol that is not bound stays symbolic.
     """
-    return _Importer(model, bind).run()
+    return _Importer(model.graph, bind).run(model.graph.inputs, model.graph.outputs)
 
 
 class _Importer:
-    def __init__(self, model: ir.Model, bind: Mapping[str, int]) -> None:
-        self.graph = model.graph
+    def __init__(self, graph: ir.Graph, bind: Mapping[str, int]) -> None:
+        self.graph = graph
         self.shapes = select.Shapes(bind)
         self.symbols: dict[str, Any] = {}
         self.builder = relax.BlockBuilder()
         self.values: dict[str, Any] = {}
         self.externs: dict[str, select.Choice] = {}
+        self.loops: dict[str, Loop] = {}
         self.converters = onnx_frontend._get_convert_map()
 
-    def run(self) -> Imported:
+    def run(
+        self,
+        given: Sequence[ir.Value],
+        wanted: Sequence[ir.Value],
+        constants: Sequence[ir.Value] = (),
+    ) -> Imported:
+        """Make `main` from the values it is given to those that are wanted."""
         chosen = select.choose(self.graph, self.shapes)
-        inputs = [relax.Var(v.name, self.tensor_type(v)) for v in self.graph.inputs]
-        for value, var in zip(self.graph.inputs, inputs, strict=True):
+        inputs = [relax.Var(v.name, self.tensor_type(v)) for v in given]
+        for value, var in zip(given, inputs, strict=True):
             self.values[_name(value)] = var
-        for value in self.graph.initializers.values():
+        for value in (*constants, *self.graph.initializers.values()):
             self.values[_name(value)] = _constant(value)
         with self.builder.function("main", params=inputs):
             with self.builder.dataflow():
                 self.emit_nodes(chosen)
-                outputs = [self.values[_name(v)] for v in self.graph.outputs]
+                outputs = [self.values[_name(v)] for v in wanted]
                 result = self.builder.emit_output(relax.Tuple(outputs))
             self.builder.emit_func_output(result)
-        return Imported(self.builder.get(), self.externs, chosen.reasons)
+        reasons = dict(chosen.reasons)
+        for loop in self.loops.values():
+            reasons.update(loop.imported.reasons)
+        return Imported(self.builder.get(), self.externs, reasons, self.loops)
 
     def emit_nodes(self, chosen: select.Selection) -> None:
         for node in self.graph:
@@ -104,14 +131,15 @@ class _Importer:
         return self.symbols.setdefault(name, tirx.Var("T", "int64"))  # time's name in C
 
     def opaque(self, name: str, inputs: Sequence[Any], outputs: Sequence[ir.Value]) -> None:
-        types = [self.tensor_type(v) for v in outputs]
-        call = relax.call_dps_packed(name, tuple(inputs), out_ty=types)
-        result = self.builder.emit(call)
+        results = self.call_opaque(name, inputs, [self.tensor_type(v) for v in outputs])
+        for value, result in zip(outputs, results, strict=True):
+            self.values[_name(value)] = result
+
+    def call_opaque(self, name: str, inputs: Sequence[Any], types: list[Any]) -> list[Any]:
+        result = self.builder.emit(relax.call_dps_packed(name, tuple(inputs), out_ty=types))
         if len(types) == 1:
-            self.values[_name(outputs[0])] = result
-            return
-        for i, value in enumerate(outputs):
-            self.values[_name(value)] = self.builder.emit(relax.TupleGetItem(result, i))
+            return [result]
+        return [self.builder.emit(relax.TupleGetItem(result, i)) for i in range(len(types))]
 
     def emit_choice(self, choice: select.Choice) -> None:
         name = f"edgeseq.kernel.{len(self.externs)}"
@@ -120,6 +148,9 @@ class _Importer:
         self.opaque(name, inputs, choice.live_outputs)
 
     def emit_node(self, node: ir.Node) -> None:
+        if node.op_type == "Scan":
+            self.emit_scan(scan.describe(node))
+            return
         inputs = [None if v is None else self.values[_name(v)] for v in node.inputs]
         if node.op_type == "Concat":
             axis = node.attributes["axis"].as_int() % len(self.shapes.of(node.outputs[0]))
@@ -137,6 +168,42 @@ class _Importer:
                 fix="replace the operator in the source model, or report this with the model",
             ) from error
         self.bind_results(node, result)
+
+    def emit_scan(self, found: scan.Scan) -> None:
+        first = found.inputs[0]
+        trips = self.shapes.of(first.outer)[first.axis]
+        body = _Importer(found.body, self.shapes.bind)
+        given = (*found.body.inputs, *found.captured)
+        imported = body.run(given, found.results, found.constants)
+        name = f"{scan.SCAN}.{len(self.loops)}"
+        self.loops[name] = Loop(found, select.size(trips), imported)
+        operands = [self.values[_name(v)] for v in found.initial]
+        operands += [self.time_first(s) for s in found.inputs]
+        operands += [self.values[_name(v)] for v in found.captured]
+        types = [self.tensor_type(v) for v in found.results[: len(found.final)]]
+        for one in found.outputs:
+            dims = [self.dim(trips), *self.dims(one.inner)]
+            types.append(relax.TensorType(dims, dtype_of(one.inner)))
+        results = self.call_opaque(name, operands, types)
+        for value, result in zip(found.final, results, strict=False):
+            if value is not None:
+                self.values[_name(value)] = result
+        for one, result in zip(found.outputs, results[len(found.final) :], strict=True):
+            self.values[_name(one.outer)] = self.time_at(one.axis, result)
+
+    def time_first(self, sequence: scan.Sequenced) -> Any:
+        value, axis = self.values[_name(sequence.outer)], sequence.axis
+        if axis == 0:
+            return value
+        others = [i for i in range(len(value.ty.shape)) if i != axis]
+        return self.builder.emit(relax.op.permute_dims(value, [axis, *others]))
+
+    def time_at(self, axis: int, value: Any) -> Any:
+        if axis == 0:
+            return value
+        order = list(range(1, len(value.ty.shape)))
+        order.insert(axis, 0)
+        return self.builder.emit(relax.op.permute_dims(value, order))
 
     def convert(self, node: ir.Node, inputs: list[Any]) -> Any:
         if node.op_type in OPS:

@@ -87,7 +87,7 @@ class Choice:
         lengths = (*range(1, 65), 1000, 4096)
         needed = {t: self._scratch_at(t) for t in lengths}
         slope = -(-(needed[4096] - needed[1]) // 4095)
-        start = max(needed[t] - slope * t for t in lengths)
+        start: int = max(needed[t] - slope * t for t in lengths)
         return Size(0, "T") * slope + start
 
     def _scratch_at(self, steps: int) -> int:
@@ -197,9 +197,11 @@ def wanted(value: ir.Value | None) -> bool:
 
 
 def only_user(value: ir.Value) -> ir.Node | None:
-    """The node that alone uses a value, once."""
+    """The node that alone uses a value, once; none if it is in the body of a loop."""
     users = list(value.uses())
-    return users[0].node if len(users) == 1 and not value.is_graph_output() else None
+    if len(users) != 1 or value.is_graph_output() or users[0].node.graph is not value.graph:
+        return None
+    return users[0].node
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,7 +56,7 @@ def native(
     m = interface.name
     names = Names(m)
     printers = _printers(interface, layouts, weights, names, dispatch=True)
-    functions = [_program(p, name) for name, p in printers.items()]
+    functions = _functions(printers, names)
     table = _table(names)
     tir = sorted(set(re.findall(rf"\b{m}_t_\w+(?=\()", "".join(functions))))
     declarations = [f"extern void {name}();" for name in tir]
@@ -92,7 +92,7 @@ def single(
     m = interface.name
     names = Names(m)
     printers = _printers(interface, layouts, weights, names, dispatch=False)
-    functions = [_program(p, name) for name, p in printers.items()]
+    functions = _functions(printers, names)
     wrappers = [
         f"static ES_NOINLINE void {m}_{name}({w.parameters()}) {{\n    {w.body()}\n}}\n"
         for w, name in names.wrappers.items()
@@ -133,6 +133,12 @@ def _parameters(interface: Interface) -> str:
 
 def _arguments(interface: Interface) -> str:
     return "".join(f", {t.c_name}" for t in (*interface.inputs, *interface.outputs))
+
+
+def _functions(printers: Mapping[str, Printer], names: Names) -> list[str]:
+    """The entries, and before them the loops that they run."""
+    entries = [_program(printer, name) for name, printer in printers.items()]
+    return [*(loop.text for loop in names.loops.values()), *entries]
 
 
 def _program(printer: Printer, name: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeseq.lower.arena import Layout, align
-from edgeseq.lower.program import Buffer
+from edgeseq.lower.program import Buffer, LoopCall
 
 Array = npt.NDArray[Any]
 
@@ -50,7 +50,7 @@ def collect(layouts: Iterable[Layout]) -> Weights:
     seen: dict[bytes, int] = {}
     index: dict[Buffer, int] = {}
     end = 0
-    for layout in layouts:
+    for layout in _with_bodies(layouts):
         for buffer in layout.constants:
             assert buffer.constant is not None
             array = np.ascontiguousarray(buffer.constant)
@@ -62,3 +62,9 @@ def collect(layouts: Iterable[Layout]) -> Weights:
                 end = align(end + array.nbytes)
             index[buffer] = seen[digest]
     return Weights(tuple(arrays), tuple(offsets), index)
+
+
+def _with_bodies(layouts: Iterable[Layout]) -> Iterator[Layout]:
+    for layout in layouts:
+        yield layout
+        yield from _with_bodies(c.body.layout for c in layout.calls if isinstance(c, LoopCall))
