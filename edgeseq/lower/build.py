@@ -21,6 +21,7 @@ from edgeseq.lower import (
     program,
     relax_import,
     scan_body,
+    scan_functions,
     sources,
     tir,
     weights,
@@ -102,6 +103,7 @@ def lower(
 ) -> Lowered:
     """Lower a prepared model to programs."""
     interface = describe(model, name, model_hash, modes, passes)
+    flat = scan_functions.inlined(model)
     programs: dict[str, program.Program] = {}
     reasons: dict[str, str] = {}
     bindings: dict[str, dict[str, int]] = {}
@@ -111,7 +113,7 @@ def lower(
         bindings["run"] = {}
     kernels: dict[str, Any] = {}
     for entry, bind in bindings.items():
-        imported = relax_import.import_graph(model, bind)
+        imported = relax_import.import_graph(flat, bind)
         built = _program(imported, f"{entry}_")
         programs[entry] = built
         kernels.update(built.kernels)

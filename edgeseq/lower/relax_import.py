@@ -21,6 +21,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from edgeseq.errors import UnsupportedModelError
 from edgeseq.lower import scan, select
 from edgeseq.lower.relax_ops import OPS
+from edgeseq.lower.scan_functions import FUNCTIONS
 from edgeseq.lower.size import Size
 
 CONCAT = "edgeseq.concat"
@@ -54,11 +55,12 @@ class Loop:
 
 
 def supported_ops() -> frozenset[str]:
-    """Names of the standard operators that can be lowered."""
+    """Names of the operators that can be lowered."""
     return (
         frozenset(onnx_frontend._get_convert_map())
         | frozenset(OPS)
         | select.ops()
+        | FUNCTIONS
         | {"Concat", "Scan"}
     )
 
