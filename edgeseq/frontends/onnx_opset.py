@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.frontends.sequences import drop_sequences
 from edgeseq.ir.edit import Editor
 from edgeseq.ir.infer import describe
 from edgeseq.ir.passes import walk
@@ -25,7 +26,7 @@ Adapter = Callable[["_Old"], None]
 
 
 def upgrade(model: ir.Model) -> None:
-    """Convert every standard node to the internal opset, in place.
+    """Convert every standard node to the internal opset, and sequences to slices, in place.
 
     Raises:
         UnsupportedModelError: lists the nodes whose old meaning cannot be expressed.
@@ -53,6 +54,7 @@ def upgrade(model: ir.Model) -> None:
             at=problems,
             fix=f"export the model again with opset_version={INTERNAL_OPSET}",
         )
+    drop_sequences(edit)
 
 
 class _CannotAdaptError(Exception):
