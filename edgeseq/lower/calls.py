@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from edgeseq.kernels._family import Arg, Kernel, Role
-from edgeseq.lower.arena import Layout, Place, Space
+from edgeseq.lower.arena import ALIGN, Layout, Place, Space
 from edgeseq.lower.interface import CTYPES, Interface
 from edgeseq.lower.program import Call, CopyCall, KernelCall, LoopCall, TirCall, View
 from edgeseq.lower.scan_body import Body
@@ -107,7 +107,8 @@ class Printer:
 
     def arena_bytes(self) -> list[str]:
         """Statements that return the size of the arena for T steps."""
-        total = str(self.layout.arena_size)
+        known = self.layout.arena_size
+        total = str(known if self.layout.slot_sizes else max(known, ALIGN))  # never nothing
         for sizes in self.layout.slot_sizes:
             largest = sizes[0].c()
             for other in sizes[1:]:
