@@ -43,6 +43,7 @@ PASSES: tuple[str, ...] = (
     "merge-transposes",
     "merge-reshapes",
     "expose-recurrent-state",
+    "widen-half",
     "merge-slices",
     "merge-concats",
     "eliminate-identity",

@@ -22,51 +22,14 @@ CTYPES = {
 BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bool": 1} | {
     f"{u}int{b}": b // 8 for u in ("", "u") for b in (8, 16, 32, 64)
 }
-_KEYWORDS = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "state",
-        "arena",
-        "T",
-        "class",
-        "new",
-        "delete",
-        "template",
-        "this",
-    ]
+# Words of C and C++, and the names that emitted functions use themselves.
+_RESERVED = frozenset(
+    """
+    auto break case char class const continue default delete do double else enum error extern float
+    for goto if inline int long new register restrict return short signed sizeof static struct
+    switch template this typedef union unsigned void volatile while
+    T a arena b error h i k level s state t w
+    """.split()  # noqa: SIM905 (a paragraph reads better than a column)
 )
 
 
@@ -140,7 +103,7 @@ def c_identifier(text: str) -> str:
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "model"
     if name[0].isdigit():
         name = f"m{name}"
-    return f"{name}_" if name in _KEYWORDS else name
+    return f"{name}_" if name in _RESERVED or name.startswith("slot") else name
 
 
 def c_names(names: Sequence[str]) -> list[str]:

@@ -20,11 +20,20 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from edgeseq.errors import UnsupportedModelError
 from edgeseq.lower import scan, select
-from edgeseq.lower.relax_ops import OPS
+from edgeseq.lower.relax_ops import OPS, SHAPED
 from edgeseq.lower.scan_functions import FUNCTIONS
 from edgeseq.lower.size import Size
 
 CONCAT = "edgeseq.concat"
+# TVM's importer knows these, but their results depend on data, or they end in calls of TVM's runtime,
+# or they are other domains' operators of that name.
+REFUSED = frozenset(
+    "AllClassNMS Attention BiasGelu Compress ConcatFromSequence EmbedLayerNormalization FastGelu If "
+    "MaxRoiPool MaxUnpool NonMaxSuppression NonZero Optional OptionalGetElement OptionalHasElement "
+    "RoiAlign Scatter ScatterElements ScatterND SequenceAt SequenceConstruct SequenceEmpty "
+    "SequenceErase SequenceInsert SequenceLength SkipLayerNormalization SplitToSequence TopK "
+    "Unique".split()
+)
 OPSET = 26
 
 
@@ -57,7 +66,7 @@ class Loop:
 def supported_ops() -> frozenset[str]:
     """Names of the operators that can be lowered."""
     return (
-        frozenset(onnx_frontend._get_convert_map())
+        (frozenset(onnx_frontend._get_convert_map()) - REFUSED)
         | frozenset(OPS)
         | select.ops()
         | FUNCTIONS
@@ -84,6 +93,7 @@ class _Importer:
         self.values: dict[str, Any] = {}
         self.externs: dict[str, select.Choice] = {}
         self.loops: dict[str, Loop] = {}
+        self.reasons: Mapping[ir.Node, str] = {}
         self.converters = onnx_frontend._get_convert_map()
 
     def run(
@@ -94,6 +104,7 @@ class _Importer:
     ) -> Imported:
         """Make `main` from the values it is given to those that are wanted."""
         chosen = select.choose(self.graph, self.shapes)
+        self.reasons = chosen.reasons
         inputs = [relax.Var(v.name, self.tensor_type(v)) for v in given]
         for value, var in zip(given, inputs, strict=True):
             self.values[_name(value)] = var
@@ -101,7 +112,7 @@ class _Importer:
             self.values[_name(value)] = _constant(value)
         with self.builder.function("main", params=inputs):
             with self.builder.dataflow():
-                self.emit_nodes(chosen)
+                self.emit_nodes(wanted, chosen)
                 outputs = [self.values[_name(v)] for v in wanted]
                 result = self.builder.emit_output(relax.Tuple(outputs))
             self.builder.emit_func_output(result)
@@ -110,12 +121,33 @@ class _Importer:
             reasons.update(loop.imported.reasons)
         return Imported(self.builder.get(), self.externs, reasons, self.loops)
 
-    def emit_nodes(self, chosen: select.Selection) -> None:
+    def emit_nodes(self, wanted: Sequence[ir.Value], chosen: select.Selection) -> None:
+        needed = self.needed(wanted, chosen)
         for node in self.graph:
             if node in chosen.choices:
                 self.emit_choice(chosen.choices[node])
-            elif node not in chosen.covered:
+            elif node not in chosen.covered and node in needed:
                 self.emit_node(node)
+
+    def needed(self, wanted: Sequence[ir.Value], chosen: select.Selection) -> set[ir.Node]:
+        """Nodes that results depend on; what only computes a shape that is known is not."""
+        makers = {v: c.node for c in chosen.choices.values() for v in c.live_outputs}
+        found: set[ir.Node] = set()
+        todo: list[ir.Value | None] = list(wanted)
+        while todo:
+            value = todo.pop()
+            node = None if value is None else makers.get(value, value.producer())
+            if node is None or node in found or node.graph is not self.graph:
+                continue
+            found.add(node)
+            if node in chosen.choices:
+                todo += chosen.choices[node].live_inputs
+            elif node.op_type == "Scan":
+                described = scan.describe(node)
+                todo += [*node.inputs, *described.captured]
+            else:
+                todo += node.inputs[: SHAPED.get(node.op_type)]
+        return found
 
     def tensor_type(self, value: ir.Value) -> Any:
         return relax.TensorType(self.dims(value), dtype_of(value))
@@ -153,8 +185,9 @@ class _Importer:
         if node.op_type == "Scan":
             self.emit_scan(scan.describe(node))
             return
-        inputs = [None if v is None else self.values[_name(v)] for v in node.inputs]
-        if node.op_type == "Concat":
+        count = SHAPED.get(node.op_type)
+        inputs = [None if v is None else self.values[_name(v)] for v in node.inputs[:count]]
+        if node.op_type == "Concat" and not any(_is_shape(v) for v in inputs):
             axis = node.attributes["axis"].as_int() % len(self.shapes.of(node.outputs[0]))
             self.opaque(f"{CONCAT}.{axis}", inputs, [node.outputs[0]])
             return
@@ -166,7 +199,7 @@ class _Importer:
             raise UnsupportedModelError(
                 f"cannot lower operator {node.op_type}",
                 at=f"node '{node.name}'",
-                why=f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}",
+                why=_last_line(error),
                 fix="replace the operator in the source model, or report this with the model",
             ) from error
         self.bind_results(node, result)
@@ -208,8 +241,10 @@ class _Importer:
         return self.builder.emit(relax.op.permute_dims(value, order))
 
     def convert(self, node: ir.Node, inputs: list[Any]) -> Any:
-        if node.op_type in OPS:
+        if node.op_type in OPS and not any(_is_shape(v) for v in inputs):
             return OPS[node.op_type](self, node, inputs)
+        if node.op_type not in self.converters:
+            raise ValueError(self.reasons.get(node, "there is no kernel for it"))
         converter = self.converters[node.op_type].get_converter(OPSET)
         attributes: dict[str, Any] = {n: _attribute(a) for n, a in node.attributes.items()}
         attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
@@ -230,7 +265,16 @@ class _Importer:
                 parts = [result]
         for value, part in zip(node.outputs, parts, strict=False):
             if value.name:
-                self.values[_name(value)] = self.builder.emit(part)
+                self.values[_name(value)] = part if _is_shape(part) else self.builder.emit(part)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1] if isinstance(error, ValueError) else f"{type(error).__name__}: {lines[-1]}"
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, relax.ShapeExpr)
 
 
 def _name(value: ir.Value | None) -> str:

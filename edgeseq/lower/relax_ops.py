@@ -9,10 +9,11 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import onnx_ir as ir
 from tvm import relax, te, tirx, topi
 
-from edgeseq.lower.select import Shapes, constant, size
+from edgeseq.lower.select import Shapes, constant, size, wanted
 
 
 class Context(Protocol):
@@ -20,6 +21,9 @@ class Context(Protocol):
 
     builder: Any
     shapes: Shapes
+
+    def dims(self, value: ir.Value | None) -> list[Any]:
+        """Shape of a value as TIR expressions."""
 
 
 def _fold(op: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -45,32 +49,66 @@ def _layer_norm(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
 
     topi computes E[x^2] - E[x]^2, which cancels where the mean is large.
     """
-    axis = node.attributes.get_int("axis", -1)
+    axes = _normalized_axes(node, inputs[0])
     epsilon = node.attributes.get_float("epsilon", 1e-5)
-    rank = len(inputs[0].ty.shape)
-    first = axis % rank
 
     def compute(x: Any, *affine: Any) -> Any:
-        axes = list(range(first, rank))
-        count = functools.reduce(lambda a, b: a * b, [x.shape[a] for a in axes])
-        mean = topi.sum(x, axis=axes, keepdims=True) / tirx.Cast(x.dtype, count)
-        centred = topi.subtract(x, mean)
-        squares = topi.sum(topi.multiply(centred, centred), axis=axes, keepdims=True)
-        variance = squares / tirx.Cast(x.dtype, count)
-        inverse = te.compute(
-            variance.shape,
-            lambda *i: (
-                tirx.const(1, x.dtype) / tirx.sqrt(variance(*i) + tirx.const(epsilon, x.dtype))
-            ),
-        )
-        out = topi.multiply(centred, inverse)
-        if affine:
-            out = topi.multiply(out, affine[0])
-        if len(affine) > 1:
-            out = topi.add(out, affine[1])
-        return out
+        centred = topi.subtract(x, _mean(x, axes))
+        return _affine(topi.multiply(centred, _inverse_root(centred, axes, epsilon)), affine)
 
-    return context.builder.emit_te(compute, *[v for v in inputs if v is not None])
+    operands = [v for v in inputs if v is not None]
+    y = context.builder.emit_te(compute, *operands)
+    if not any(wanted(v) for v in node.outputs[1:]):
+        return y
+
+    def inverse(x: Any) -> Any:
+        return _inverse_root(topi.subtract(x, _mean(x, axes)), axes, epsilon)
+
+    mean = context.builder.emit_te(lambda x: _mean(x, axes), operands[0])
+    return relax.Tuple([y, mean, context.builder.emit_te(inverse, operands[0])])
+
+
+def _rms_norm(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    """RMSNormalization -> one kernel."""
+    axes = _normalized_axes(node, inputs[0])
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+
+    def compute(x: Any, scale: Any) -> Any:
+        return _affine(topi.multiply(x, _inverse_root(x, axes, epsilon)), (scale,))
+
+    return context.builder.emit_te(compute, *inputs[:2])
+
+
+def _normalized_axes(node: ir.Node, x: Any) -> list[int]:
+    rank = len(x.ty.shape)
+    return list(range(node.attributes.get_int("axis", -1) % rank, rank))
+
+
+def _mean(x: Any, axes: list[int]) -> Any:
+    count = functools.reduce(lambda a, b: a * b, [x.shape[a] for a in axes])
+    return topi.sum(x, axis=axes, keepdims=True) / tirx.Cast(x.dtype, count)
+
+
+def _inverse_root(x: Any, axes: list[int], epsilon: float) -> Any:
+    """1 / sqrt(mean(x^2) + epsilon)."""
+    mean = _mean(topi.multiply(x, x), axes)
+    one, least = tirx.const(1, x.dtype), tirx.const(epsilon, x.dtype)
+    return te.compute(mean.shape, lambda *i: one / tirx.sqrt(mean(*i) + least))
+
+
+def _affine(y: Any, affine: Sequence[Any]) -> Any:
+    if affine:
+        y = topi.multiply(y, affine[0])
+    return topi.add(y, affine[1]) if len(affine) > 1 else y
+
+
+def _pow(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    """Pow in the type of the base."""
+    base, exponent = inputs
+    dtype = str(base.ty.dtype)
+    if str(exponent.ty.dtype) != dtype:
+        exponent = context.builder.emit(relax.op.astype(exponent, dtype))
+    return relax.op.power(base, exponent)
 
 
 def _softplus(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
@@ -139,11 +177,40 @@ def _numbers(node: ir.Node, index: int) -> Sequence[int] | None:
     return [int(v) for v in array.reshape(-1)]
 
 
+def _reshape(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    """Reshape to the shape that the pipeline found; the operand that says so is not computed."""
+    return relax.op.reshape(inputs[0], context.dims(node.outputs[0]))
+
+
+def _expand(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    return relax.op.broadcast_to(inputs[0], context.dims(node.outputs[0]))
+
+
+def _constant_of_shape(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    given = node.attributes.get("value")
+    value = np.zeros(1, np.float32) if given is None else given.as_tensor().numpy()
+    fill = relax.const(value.reshape(()), str(value.dtype))
+    return relax.op.full(context.dims(node.outputs[0]), fill, str(value.dtype))
+
+
+def _cast_like(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    return relax.op.astype(inputs[0], str(inputs[1].ty.dtype))
+
+
+# Operators of which only so many operands are computed: the shape of their result is known.
+SHAPED: Mapping[str, int] = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
+
 OPS: Mapping[str, Callable[..., Any]] = {
+    "CastLike": _cast_like,
+    "ConstantOfShape": _constant_of_shape,
+    "Expand": _expand,
     "LayerNormalization": _layer_norm,
     "Max": _fold(relax.op.maximum),
     "Min": _fold(relax.op.minimum),
     "PRelu": _prelu,
+    "Pow": _pow,
+    "RMSNormalization": _rms_norm,
+    "Reshape": _reshape,
     "Slice": _slice,
     "Softplus": _softplus,
     "Sum": _fold(relax.op.add),

@@ -73,9 +73,11 @@ class PyTorch:
         self._leaves, self._structure = torch.utils._pytree.tree_flatten(example_inputs)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
 
-    def in_float32(self) -> PyTorch:
-        """Return the same module in float32."""
-        return PyTorch(*self._given, dtype=torch.float32)
+    def in_own_type(self) -> PyTorch:
+        """Return the same module in float32, or in half precision if it is a half module."""
+        module = self._given[0]
+        half = {p.dtype for p in (*module.parameters(), *module.buffers())} & _HALF
+        return PyTorch(*self._given, dtype=next(iter(half), torch.float32))
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         """Return every output by name."""
@@ -100,6 +102,9 @@ class PyTorch:
     def _tensor(self, array: Array) -> torch.Tensor:
         tensor = torch.from_numpy(np.array(array))
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+
+_HALF = frozenset({torch.float16, torch.bfloat16})
 
 
 @contextlib.contextmanager

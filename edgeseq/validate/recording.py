@@ -103,7 +103,7 @@ def _exact(
     graph: _Makers = [lambda: OnnxRuntime(model), lambda: Interpreted(model, torch.float32)]
     notes = []
     if given is not None:
-        own: _Makers = [given.in_float32] if isinstance(given, PyTorch) else []
+        own: _Makers = [given.in_own_type] if isinstance(given, PyTorch) else []
         try:
             run = _run_finite(given, plan, seed, sample_file)
             return _Run(given.name, own + graph, *run, [])
