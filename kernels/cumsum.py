@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-
 from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role, Sizes
 
 
@@ -15,7 +14,7 @@ def out_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 
 def reference(case: Case) -> dict[str, Array]:
-    """numpy's cumsum in float64."""
+    """Numpy's cumsum in float64."""
     x = case.raw["x"].astype(np.float64)
     if case.sizes["reverse"]:
         x = x[:, ::-1]

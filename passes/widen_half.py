@@ -31,7 +31,7 @@ class WidenHalf(NodePass):
             node,
             node.op_type,
             inputs,
-            {n: a for n, a in node.attributes.items()},
+            dict(node.attributes.items()),
             count=len(node.outputs),
         )
         for old, new in zip(list(node.outputs), wide, strict=True):

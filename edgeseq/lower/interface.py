@@ -29,7 +29,7 @@ _RESERVED = frozenset(
     for goto if inline int long new register restrict return short signed sizeof static struct
     switch template this typedef union unsigned void volatile while
     T a arena b error h i k level s state t w
-    """.split()  # noqa: SIM905 (a paragraph reads better than a column)
+    """.split()
 )
 
 

@@ -25,14 +25,15 @@ from edgeseq.lower.scan_functions import FUNCTIONS
 from edgeseq.lower.size import Size
 
 CONCAT = "edgeseq.concat"
-# TVM's importer knows these, but their results depend on data, or they end in calls of TVM's runtime,
-# or they are other domains' operators of that name.
+# TVM's importer knows these, but their results depend on data, or they end in calls of TVM's
+# runtime, or they are other domains' operators of that name.
 REFUSED = frozenset(
-    "AllClassNMS Attention BiasGelu Compress ConcatFromSequence EmbedLayerNormalization FastGelu If "
-    "MaxRoiPool MaxUnpool NonMaxSuppression NonZero Optional OptionalGetElement OptionalHasElement "
-    "RoiAlign Scatter ScatterElements ScatterND SequenceAt SequenceConstruct SequenceEmpty "
-    "SequenceErase SequenceInsert SequenceLength SkipLayerNormalization SplitToSequence TopK "
-    "Unique".split()
+    """
+    AllClassNMS Attention BiasGelu Compress ConcatFromSequence EmbedLayerNormalization FastGelu If
+    MaxRoiPool MaxUnpool NonMaxSuppression NonZero Optional OptionalGetElement OptionalHasElement
+    RoiAlign Scatter ScatterElements ScatterND SequenceAt SequenceConstruct SequenceEmpty
+    SequenceErase SequenceInsert SequenceLength SkipLayerNormalization SplitToSequence TopK Unique
+    """.split()
 )
 OPSET = 26
 

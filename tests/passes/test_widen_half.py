@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from edgeseq.passes.widen_half import PASS
 
 from edgeseq import pipeline
-from edgeseq.passes.widen_half import PASS
 
 GEMM = """
 <ir_version: 10, opset_import: ["" : 26]>
