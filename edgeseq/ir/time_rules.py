@@ -169,7 +169,7 @@ POINTWISE = frozenset(
     LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow
     QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt
     Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
-    """.split()  # noqa: SIM905
+    """.split()
 )
 
 _SLIDING = ("AveragePool", "MaxPool", "LpPool", "ConvTranspose", "Conv")
