@@ -19,7 +19,8 @@ LAYERS = [
     {"ir", "options", "flags", "recipe"},
     {"frontends", "passes", "kernels", "targets", "interp", "pipeline"},
     {"lower", "validate"},
-    {"bench", "report", "artifact"},
+    {"bench", "report"},
+    {"artifact"},
     {"api"},
     {"cli", "backend", "testing"},
 ]
