@@ -1,12 +1,12 @@
 """Transcendental functions without libm.
 
-float32 exp, tanh and sigmoid become polynomials inside the kernel, so that loops over them
-vectorise. The others (log, sin, pow, erf, ...) and every float64 one become calls of the functions
+float32 exp, log, log1p, tanh and sigmoid become polynomials inside the kernel, so that loops over
+them vectorise. The others (sin, pow, erf, ...) and every float64 one become calls of the functions
 in `kernels/c/esm.h`, which compute in float64. For C everything calls `esm.h`.
 
-Errors, swept over all binades by `tests/lower/test_mathlib.py`: exp 2 ulp, tanh and sigmoid 4 ulp.
-exp clamps its argument to [-87.33, 88.72], sigmoid and tanh stay within their range. Polynomial
-coefficients: the Cephes library's single-precision expf and tanhf (S. Moshier).
+Errors, swept over all binades by `tests/lower/test_mathlib.py`: exp and log 2 ulp, log1p, tanh and
+sigmoid 4 ulp. exp clamps its argument to [-87.33, 88.72], sigmoid and tanh stay within their range.
+Polynomial coefficients: the Cephes library's single-precision expf, logf and tanhf (S. Moshier).
 """
 
 from __future__ import annotations
@@ -45,6 +45,17 @@ BINARY = ["pow", "atan2", "fmod", "hypot"]
 C_ONLY = ["sqrt", "rsqrt", "fabs", "floor", "ceil", "trunc", "round", "nearbyint"]
 
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
+_LOG = (
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+)
 _TANH = (
     -5.70498872745e-3,
     2.06390887954e-2,
@@ -129,8 +140,57 @@ def _tanh(t: _Lanes, x: Any) -> Any:
     return t.let(x, chosen)
 
 
+def _log(t: _Lanes, x: Any) -> Any:
+    """X = m 2^e with m in [sqrt(1/2), sqrt(2)); log x = log m + e log 2."""
+    tiny, many = t.const(1.17549435e-38), t.const(8388608.0)  # 2^-126, 2^23
+
+    def split(v: Any) -> Any:
+        small = v < tiny
+        bits = tirx.reinterpret(t.of("int32"), tirx.Select(small, v * many, v))
+        e = (bits >> t.const(23, "int32")) - t.const(126, "int32")
+        shift = tirx.Select(small, t.const(23.0), t.const(0.0))
+        m = tirx.reinterpret(
+            t.of("float32"),
+            (bits & t.const(0x7FFFFF, "int32")) | t.const(0x3F000000, "int32"),
+        )
+        return t.let(m, lambda m: t.let(tirx.Cast(t.of("float32"), e) - shift, lambda e: low(m, e)))
+
+    def low(m: Any, e: Any) -> Any:
+        below = m < t.const(0.707106781)
+        f = tirx.Select(below, m + m, m) - t.const(1.0)
+        e = tirx.Select(below, e - t.const(1.0), e)
+        return t.let(f, lambda f: t.let(e, lambda e: total(f, e)))
+
+    def total(f: Any, e: Any) -> Any:
+        z = f * f
+        y = _horner(t, _LOG, f) * f * z + e * t.const(LN2_LOW) - z * t.const(0.5)
+        return f + y + e * t.const(LN2_HIGH)
+
+    def edges(v: Any) -> Any:
+        infinite, nan = t.const(float("inf")), t.const(float("nan"))
+        positive = tirx.Select(v < infinite, split(v), v)
+        zero = tirx.Select(v == t.const(0.0), t.const(float("-inf")), nan)
+        return tirx.Select(v > t.const(0.0), positive, zero)
+
+    return t.let(x, edges)
+
+
+def _log1p(t: _Lanes, x: Any) -> Any:
+    """log(1 + x), with what the sum rounds off put back."""
+
+    def corrected(v: Any, u: Any) -> Any:
+        one = t.const(1.0)
+        ratio = v / (u - one)
+        exact = tirx.Select(u < t.const(float("inf")), _log(t, u) * ratio, v)
+        return tirx.Select(u == one, v, exact)
+
+    return t.let(x, lambda v: t.let(v + t.const(1.0), lambda u: corrected(v, u)))
+
+
 _INLINE: dict[str, Callable[[_Lanes, Any], Any]] = {
     "exp": _exp,
+    "log": _log,
+    "log1p": _log1p,
     "sigmoid": _sigmoid,
     "tanh": _tanh,
 }

@@ -22,6 +22,16 @@ from edgeseq.lower.weights import Weights
 _MACROS = """#define ES_MAX(x, y) ((x) > (y) ? (x) : (y))
 #define ES_ALIGN(n) (((n) + 63) / 64 * 64)
 """
+# What TVM writes has variables that it does not use.
+_QUIET = """#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-variable"
+#endif
+"""
+_QUIET_END = """#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +114,9 @@ def single(
         *(_inlined(name) for name in ("entry.h", "esm.h", "es.h", *sources)),
         _MACROS,
         *(_weight_array(m, i, a) for i, a in enumerate(weights.arrays)),
+        _QUIET,
         tir,
+        _QUIET_END,
         *wrappers,
         _api(interface, printers, functions, "(void)level;"),
     ]

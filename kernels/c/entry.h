@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ES_NOINLINE __attribute__((noinline))
+#define ES_NOINLINE __attribute__((noinline, unused))
 #define ES_RESTRICT __restrict
 
 /* Pieces of memory of any type at any alignment. */

@@ -12,9 +12,12 @@
 #include <stdint.h>
 
 /* Kernels are inlined into wrappers that know their sizes, so that the sizes fold away. */
-#if defined(__GNUC__)
+#if defined(__OPTIMIZE__)
 #define ES_FN static inline __attribute__((always_inline, unused))
 #define ES_FN_RARE static __attribute__((noinline, unused)) /* for what would be large everywhere */
+#elif defined(__GNUC__) /* nothing folds at -O0: every tile, inlined into every other, explodes */
+#define ES_FN static inline __attribute__((unused))
+#define ES_FN_RARE static __attribute__((unused))
 #else
 #define ES_FN static inline
 #define ES_FN_RARE static

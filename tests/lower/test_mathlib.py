@@ -102,29 +102,52 @@ def test_values_outside_the_domain_are_nan(esm: ctypes.CDLL) -> None:
         assert np.isnan(call(esm, f"esm_{name}32", np.float32([x])))[0], name
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid"])
-def test_inlined_polynomials_in_generated_code(name: str, tmp_path: Path) -> None:
-    """The TIR rule, compiled by LLVM and run, has the same bounds as the C function."""
+INLINED = {name: UNARY[name][:2] for name in ("exp", "tanh", "sigmoid")} | {
+    "log": (np.log, 2.0),
+    "log1p": (np.log1p, 4.0),
+}
+
+
+def generated(name: str, x: np.ndarray, folder: Path) -> np.ndarray:
+    """The TIR rule, compiled by LLVM and run."""
     import tvm
     from edgeseq.kernels.schedules import cpu
     from tvm import te, tirx
 
     from edgeseq.lower import tir
 
-    x = binades()
     source = te.placeholder((x.size,), name="x")
     result = te.compute((x.size,), lambda i: getattr(tirx, name)(source[i]), name="y")
     function = cpu.schedule(te.create_prim_func([source, result]))
     target = tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v3"})
-    (tmp_path / "k.o").write_bytes(tir.object_code({"k": function}, target))
-    Toolchain("x86_64-linux-gnu", tmp_path).shared(["k.o"], "libk.so", ["k"])
+    (folder / "k.o").write_bytes(tir.object_code({"k": function}, target))
+    Toolchain("x86_64-linux-gnu", folder).shared(["k.o"], "libk.so", ["k"])
     y = np.empty_like(x)
-    kernel = ctypes.CDLL(str(tmp_path / "libk.so")).k
+    kernel = ctypes.CDLL(str(folder / "libk.so")).k
     kernel(x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p))
-    exact, allowed, _ = UNARY[name]
+    return y
+
+
+@pytest.mark.parametrize("name", INLINED)
+def test_inlined_polynomials_in_generated_code(name: str, tmp_path: Path) -> None:
+    x = binades() if name not in ("log", "log1p") else np.abs(binades(low=2.0**-120, high=1e30))
+    x = x[x > 0] if name == "log" else x
+    y = generated(name, x, tmp_path)
+    exact, allowed = INLINED[name]
     assert worst_ulps(y, exact(x.astype(np.float64))) <= allowed
-    if name != "exp":
+    if name in ("tanh", "sigmoid"):
         assert np.abs(y).max() <= 1.0
+
+
+@pytest.mark.parametrize("name", ["log", "log1p"])
+def test_inlined_logarithms_at_the_ends_of_their_domain(name: str, tmp_path: Path) -> None:
+    end = 0.0 if name == "log" else -1.0
+    x = np.array([end, end - 1.0, np.inf, np.nan] * 4, np.float32)
+    y = generated(name, x, tmp_path)
+    assert (y[::4] == -np.inf).all()
+    assert np.isnan(y[1::4]).all()
+    assert (y[2::4] == np.inf).all()
+    assert np.isnan(y[3::4]).all()
 
 
 def test_every_function_that_generated_code_may_call_exists(esm: ctypes.CDLL) -> None:
