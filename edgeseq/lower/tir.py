@@ -184,4 +184,4 @@ def _plain_c(source: str) -> str:
 
 def _static_function(match: re.Match[str]) -> str:
     params = re.sub(r"\* (\w+)", r"* ES_RESTRICT \1", match[3])
-    return f"static ES_NOINLINE {match[1]} {match[2]}({params}) {{"
+    return f"static ES_NOINLINE ES_NO_CALLS {match[1]} {match[2]}({params}) {{"

@@ -7,6 +7,16 @@
 #define ES_NOINLINE __attribute__((noinline, unused))
 #define ES_RESTRICT __restrict
 
+/* A loop that only copies or clears stays a loop: as a call it would need libc. */
+#if defined(__clang__)
+#define ES_NO_CALLS __attribute__((no_builtin))
+#else
+#define ES_NO_CALLS
+#if defined(__GNUC__)
+#pragma GCC optimize("no-tree-loop-distribute-patterns")
+#endif
+#endif
+
 /* Pieces of memory of any type at any alignment. */
 typedef uint8_t es_block64 __attribute__((vector_size(64), aligned(1), may_alias));
 typedef uint8_t es_block16 __attribute__((vector_size(16), aligned(1), may_alias));

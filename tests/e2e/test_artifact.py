@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,12 @@ def dists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def loaded(dists: Path) -> Callable[[str, str], edgeseq.Model]:
+    """Load a model once: target `c` is compiled when it is loaded."""
+    return functools.cache(lambda name, target: edgeseq.load(dists / name, target))
+
+
 def cc(where: Path, *arguments: str | Path) -> None:
     done = subprocess.run(
         ["cc", "-O2", *map(str, arguments)], cwd=where, capture_output=True, text=True
@@ -64,15 +72,23 @@ def test_the_shared_library_needs_nothing(dists: Path, name: str) -> None:
     assert "NEEDED" not in needed.stdout
 
 
-@pytest.mark.parametrize("flags", [(), ("-ffreestanding",), ("-O3",), ("-O0",)], ids=str)
+@pytest.mark.parametrize("flags", [(), ("-ffreestanding",), ("-O0",)], ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_source_is_strict_c99_and_needs_nothing(
     dists: Path, name: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     cc(tmp_path, *STRICT, *flags, "-c", dists / name / "c" / f"{name}.c", "-o", "model.o")
     assert undefined(tmp_path / "model.o", "-u") == []
-    writable = undefined(tmp_path / "model.o", "--format=posix")
-    assert not {"B", "b", "D", "C"} & set(writable), "a global that can be written"
+    size = subprocess.run(["size", "model.o"], cwd=tmp_path, capture_output=True, text=True)
+    assert size.stdout.splitlines()[1].split()[1:3] == ["0", "0"], "a global that can be written"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_clang_needs_nothing_either(dists: Path, name: str, tmp_path: Path) -> None:
+    source = dists / name / "c" / f"{name}.c"
+    command = [sys.executable, "-m", "ziglang", "cc", "-O2", "-c", str(source), "-o", "model.o"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert undefined(tmp_path / "model.o", "-u") == []
 
 
 PROGRAM = r"""
@@ -103,7 +119,9 @@ int main(void) {
 
 
 @pytest.mark.parametrize("target", [HOST, "c"])
-def test_two_models_in_one_c_program(dists: Path, target: str, tmp_path: Path) -> None:
+def test_two_models_in_one_c_program(
+    dists: Path, loaded: Callable[[str, str], edgeseq.Model], target: str, tmp_path: Path
+) -> None:
     (tmp_path / "main.c").write_text(PROGRAM)
     built = [dists / name / target for name in NAMES]
     code = [
@@ -113,14 +131,14 @@ def test_two_models_in_one_c_program(dists: Path, target: str, tmp_path: Path) -
     x = np.random.default_rng(5).standard_normal((20, 1, 4)).astype(np.float32)
     done = subprocess.run([tmp_path / "main"], input=x.tobytes(), capture_output=True, check=True)
     got = np.frombuffer(done.stdout, np.float32)
-    want = [edgeseq.load(dists / name, target).run(x) for name in NAMES]
+    want = [loaded(name, target).run(x) for name in NAMES]
     np.testing.assert_array_equal(got, np.concatenate([one.ravel() for one in want]))
 
 
-def test_both_targets_agree(dists: Path) -> None:
+def test_both_targets_agree(loaded: Callable[[str, str], edgeseq.Model]) -> None:
     x = np.random.default_rng(6).standard_normal((20, 1, 4)).astype(np.float32)
     for name in NAMES:
-        native, source = (edgeseq.load(dists / name, target).run(x) for target in (HOST, "c"))
+        native, source = (loaded(name, target).run(x) for target in (HOST, "c"))
         np.testing.assert_allclose(native, source, rtol=0, atol=1e-6)
 
 
@@ -197,12 +215,12 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, edgeseq.Model]
 
 
 def test_states_travel_between_instruction_sets(
-    dists: Path, levels: dict[str, edgeseq.Model]
+    loaded: Callable[[str, str], edgeseq.Model], levels: dict[str, edgeseq.Model]
 ) -> None:
     if len(levels) < 2:
         pytest.skip(f"this processor has one instruction set of target {HOST}: {list(levels)}")
     x = np.random.default_rng(7).standard_normal((12, 1, 4)).astype(np.float32)
-    want = edgeseq.load(dists / "tiny", "c").run(x)
+    want = loaded("tiny", "c").run(x)
     saved = None
     for start, model in zip(range(0, 12, 4), [*levels.values()] * 3, strict=False):
         stream = model.stream()
