@@ -168,6 +168,26 @@ def _first(start: int, step: int, dim: Any) -> Any:
     return dim - 1 if step < 0 and start > 1 << 30 else start
 
 
+def _gather(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    """Gather; an index outside the axis takes the nearest element, never foreign memory."""
+    rank = len(context.shapes.of(node.inputs[0]))
+    given = node.attributes.get("axis")
+    axis = (0 if given is None else given.as_int()) % rank
+
+    def compute(x: Any, indices: Any) -> Any:
+        size, r = x.shape[axis], len(indices.shape)
+
+        def element(*at: Any) -> Any:
+            i = indices(*at[axis : axis + r]).astype("int64")
+            i = tirx.max(tirx.min(tirx.Select(i < 0, i + size, i), size - 1), 0)
+            return x(*at[:axis], i, *at[axis + r :])
+
+        shape = [*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]]
+        return te.compute(shape, element, name="gather")
+
+    return context.builder.emit_te(compute, *inputs)
+
+
 def _numbers(node: ir.Node, index: int) -> Sequence[int] | None:
     if index >= len(node.inputs) or node.inputs[index] is None:
         return None
@@ -204,6 +224,7 @@ OPS: Mapping[str, Callable[..., Any]] = {
     "CastLike": _cast_like,
     "ConstantOfShape": _constant_of_shape,
     "Expand": _expand,
+    "Gather": _gather,
     "LayerNormalization": _layer_norm,
     "Max": _fold(relax.op.maximum),
     "Min": _fold(relax.op.minimum),

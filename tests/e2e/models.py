@@ -36,6 +36,17 @@ whole (float[T, 1, 4] x) => (float[T, 1, 3] y)
 }
 """
 
+# Rows of a table by number.
+LOOKUP = """
+lookup (int64[3] i) => (float[3, 2] y, float[2, 3] z)
+<float[4, 2] V>
+{
+    y = Gather(V, i)
+    turned = Transpose <perm = [1, 0]> (V)
+    z = Gather <axis = -1> (turned, i)
+}
+"""
+
 
 def build(text: str) -> onnx.ModelProto:
     """Give the declared weights small random numbers."""

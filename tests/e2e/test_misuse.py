@@ -183,3 +183,15 @@ def test_every_code_has_a_text(tiny: Library) -> None:
     texts = {tiny["strerror"](code) for code in tiny.codes.values()}
     assert len(texts) == len(tiny.codes) == 8
     assert tiny["strerror"](99) == b"unknown error"
+
+
+def test_an_index_outside_a_table_reads_no_foreign_memory(tmp_path: Path) -> None:
+    model = models.build(models.LOOKUP)
+    options = CompileOptions(tmp_path / "dist", (HOST,), cache=False, name="lookup")
+    lookup = api.compile_model(model, options).load()
+    table = lookup.run(np.array([0, 1, 2]))["y"], lookup.run(np.array([-1, -2, -4]))["y"]
+    np.testing.assert_array_equal(table[0][:1], table[1][2:])
+    np.testing.assert_array_equal(table[0][2:], table[1][1:2])
+    wild = lookup.run(np.array([4, -5, 1 << 40]))
+    np.testing.assert_array_equal(wild["y"], [table[1][0], table[0][0], table[1][0]])
+    np.testing.assert_array_equal(wild["z"], wild["y"].T)
