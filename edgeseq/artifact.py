@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -36,9 +37,10 @@ RECORDED = [
 
 
 def default_name(spec: str) -> str:
-    """C prefix from `dir/My-Model.onnx` or `package.module:factory`."""
-    stem = spec.rpartition(":")[2] if ":" in spec and not Path(spec).suffix else Path(spec).stem
-    return c_identifier(stem.lower())
+    """C prefix from `dir/My-Model.onnx`, `package.module:factory` or `package.module.Class`."""
+    if Path(spec).suffix in (".onnx", ".pt2"):
+        return c_identifier(Path(spec).stem.lower())
+    return c_identifier(re.split(r"[.:]", spec)[-1].lower())
 
 
 def check_name(name: str) -> str:
