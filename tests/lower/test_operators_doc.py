@@ -1,4 +1,4 @@
-"""docs/operators.md is what lowering takes: `python tests/lower/test_operators_doc.py` writes it."""
+"""operators.md is what lowering takes; `python tests/lower/test_operators_doc.py` writes it."""
 
 from __future__ import annotations
 
