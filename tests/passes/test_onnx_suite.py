@@ -11,6 +11,7 @@ import pytest
 
 from edgeseq.errors import EdgeseqError
 from edgeseq.frontends.onnx import import_onnx
+from edgeseq.ir.settings import Settings
 from edgeseq.pipeline import prepare
 
 # Relative error by type: folding and reordering round in another place.
@@ -30,16 +31,17 @@ def check(case, folder):
     """Return what went wrong, or None; what ONNX Runtime or we refuse is not wrong."""
     path = folder / "model.onnx"
     path.write_bytes(case.model.SerializeToString())
+    names = [value.name for value in case.model.graph.input]
+    data = [v if isinstance(v, list) else np.asarray(v) for v in case.data_sets[0][0]]
+    feeds = dict(zip(names, data, strict=False))
+    shapes = {name: feed.shape for name, feed in feeds.items() if isinstance(feed, np.ndarray)}
     try:
         model = import_onnx(path)
-        prepare(model)
+        prepare(model, Settings(shapes=shapes))
     except EdgeseqError:
         return None
     except Exception as error:
         return f"{case.name}: {error!r}"
-    names = [value.name for value in case.model.graph.input]
-    data = [v if isinstance(v, list) else np.asarray(v) for v in case.data_sets[0][0]]
-    feeds = dict(zip(names, data, strict=False))
     try:
         original = session(case.model.SerializeToString())
         want = original.run(None, feeds)
