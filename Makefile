@@ -10,7 +10,7 @@ JOBS ?= 2
 MODELS ?=
 
 BIN := $(VENV)/bin
-C_FILES = $(shell git ls-files -- '*.c' '*.h')
+C_FILES = $(shell git ls-files -- '*.c' '*.h' ':!tests/golden')
 DEMO := build/demo
 DENOISER := examples/denoise/model.py:streaming
 
