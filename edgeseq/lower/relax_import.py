@@ -20,6 +20,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from edgeseq.errors import UnsupportedModelError
 from edgeseq.lower import scan, select
+from edgeseq.lower.interface import CTYPES
 from edgeseq.lower.relax_ops import OPS, SHAPED
 from edgeseq.lower.scan_functions import FUNCTIONS
 from edgeseq.lower.size import Size
@@ -264,6 +265,14 @@ class _Importer:
                 parts = [self.builder.emit(relax.TupleGetItem(result, i)) for i in range(count)]
             else:
                 parts = [result]
+        missing = [v.name for v in node.outputs[len(parts) :] if select.wanted(v)]
+        if missing:
+            raise UnsupportedModelError(
+                f"{node.op_type} cannot give its output '{missing[0]}'",
+                at=f"node '{node.name}'",
+                why=f"only its first {len(parts)} of {len(node.outputs)} outputs are computed",
+                fix="compute it with other operators in the source model",
+            )
         for value, part in zip(node.outputs, parts, strict=False):
             if value.name:
                 self.values[_name(value)] = part if _is_shape(part) else self.builder.emit(part)
@@ -285,9 +294,21 @@ def _name(value: ir.Value | None) -> str:
 
 
 def dtype_of(value: ir.Value) -> str:
-    """Numpy's name of a value's element type."""
+    """Numpy's name of a value's element type.
+
+    Raises:
+        UnsupportedModelError: a type that C has no arrays of, such as float8.
+    """
     assert value.dtype is not None, value.name
-    return str(value.dtype.numpy()) if value.dtype != ir.DataType.BFLOAT16 else "bfloat16"
+    name = "bfloat16" if value.dtype == ir.DataType.BFLOAT16 else str(value.dtype.numpy())
+    if name not in CTYPES:
+        raise UnsupportedModelError(
+            f"'{value.name}' has elements of type {value.dtype.name}",
+            at=f"value '{value.name}'",
+            why=f"compiled code has {', '.join(sorted(CTYPES))}",
+            fix="cast it to one of these types in the source model",
+        )
+    return name
 
 
 def symbolic_shape(value: ir.Value) -> tuple[int | str, ...]:
