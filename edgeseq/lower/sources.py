@@ -111,7 +111,7 @@ def single(
     parts = [
         f'#include "{m}.h"',
         "#define ES_ISA_SCALAR 1",
-        *(_inlined(name) for name in ("entry.h", "esm.h", "es.h", *sources)),
+        _inlined(["entry.h", *(["esm.h"] if "esm_" in tir else []), *sources]),
         _MACROS,
         *(_weight_array(m, i, a) for i, a in enumerate(weights.arrays)),
         _QUIET,
@@ -322,10 +322,14 @@ def _float(value: float) -> str:
     return f"{value:.9g}f" if "." in f"{value:.9g}" or "e" in f"{value:.9g}" else f"{value:.1f}f"
 
 
-def _inlined(name: str, seen: set[str] | None = None) -> str:
-    """A kernel source with its own `#include "..."` lines replaced by the files, once each."""
-    done = set() if seen is None else seen
-    return _expand(Path(name), done)
+def _inlined(names: Sequence[str]) -> str:
+    """Kernel sources with their own `#include "..."` lines replaced by the files, once each.
+
+    Of the instruction sets only plain C is kept: the file is compiled for no other.
+    """
+    others = {f"simd/{p.name}" for p in (kernel_folder() / "simd").glob("*.h")}
+    done = others - {"simd/scalar.h"}
+    return "\n".join(_expand(Path(name), done) for name in names)
 
 
 def kernel_folder() -> Path:
