@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgeseq.lower.build import Lowered, Modes
     from edgeseq.pipeline import PassRecord
     from edgeseq.targets._target import Target
+    from edgeseq.validate import Verdict
 
 LOOP_MAX_T = 1 << 20
 DEFAULT_MAX_T = 4096
@@ -187,7 +188,8 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
         manifest = artifact.write_manifest(
             folder, imported.source, lowered, records, options, targets, files, verify
         )
-        artifact.write_report(folder, manifest, records, timings)
+        verdicts = _check(folder, targets, progress)
+        artifact.write_report(folder, manifest, records, verdicts, timings)
     return Artifact(options.output, manifest)
 
 
@@ -322,6 +324,26 @@ def _build(
     detail = "from the cache" if cached else ""
     progress(Event("build", target.name, time.perf_counter() - start, detail=detail))
     return [f"{target.name}/{f}" for f in sorted(files)]
+
+
+def _check(folder: Path, targets: Sequence[Target], progress: Progress) -> list[Verdict]:
+    """Run what this machine can run against the vectors; others are left to `validate`."""
+    from edgeseq import validate
+
+    verdicts = []
+    for target in targets:
+        if target.source_only or platform.machine() not in target.machines:
+            continue
+        start = time.perf_counter()
+        try:
+            verdict = validate.check(folder, target.name)
+        except UsageError as error:  # e.g. built for a newer processor than this one
+            detail = f"not run here: {error}"
+        else:
+            verdicts.append(verdict)
+            detail = validate.summary(verdict)
+        progress(Event("check", target.name, time.perf_counter() - start, detail=detail))
+    return verdicts
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgeseq.lower.build import Lowered
     from edgeseq.pipeline import PassRecord
     from edgeseq.targets._target import Target
+    from edgeseq.validate import Verdict
 
 FORMAT = 1
 RECORDED = [
@@ -129,12 +130,13 @@ def write_report(
     folder: Path,
     manifest: Mapping[str, Any],
     records: Sequence[PassRecord],
+    verdicts: Sequence[Verdict],
     timings: Mapping[str, float],
 ) -> None:
-    """Write report.html: the manifest for people, and how long everything took."""
+    """Write report.html: the manifest for people, measured errors, and how long all took."""
     from edgeseq.report import render
 
-    page = render(manifest, records, timings=timings)
+    page = render(manifest, records, verdicts, timings)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 

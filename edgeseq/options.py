@@ -55,7 +55,7 @@ class Event:
     """Something finished; shown as one line of progress.
 
     Args:
-        stage: `import`, `pass`, `lower`, `build`, `verify` or `write`.
+        stage: `import`, `pass`, `lower`, `build`, `verify` or `check`.
         name: What it was: the pass, the target, the file.
         seconds: How long it took.
         nodes_before: Nodes of the graph before, where it changed the graph.

@@ -33,6 +33,9 @@ def show(dist: Path, events: Sequence[Event], seconds: float, *, as_json: bool) 
         ["target", "weights", "state of a stream", "arena of a thread"],
         [(name, *_memory(t)) for name, t in sorted(manifest["targets"].items())],
     )
+    for event in events:
+        if event.stage == "check":
+            _output.console().print(f"numbers on {event.name}: {event.detail}")
     _output.console().print(
         f"compiled in {seconds:.1f} s; next: edgeseq validate {dist}, edgeseq inspect {dist}"
     )

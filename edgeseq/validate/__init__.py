@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgeseq.validate.oracle import Oracle as Oracle
     from edgeseq.validate.oracle import PyTorch as PyTorch
     from edgeseq.validate.recording import record as record
+    from edgeseq.validate.render import describe as describe
+    from edgeseq.validate.render import summary as summary
     from edgeseq.validate.render import to_json as to_json
     from edgeseq.validate.render import to_junit as to_junit
     from edgeseq.validate.render import to_text as to_text
@@ -38,8 +40,10 @@ _HOMES = {
     "Verdict": "finding",
     "against": "rerun",
     "check": "checking",
+    "describe": "render",
     "record": "recording",
     "require": "finding",
+    "summary": "render",
     "to_json": "render",
     "to_junit": "render",
     "to_text": "render",

@@ -26,6 +26,15 @@ def to_text(verdict: Verdict) -> str:
     return "\n".join([head, *_lines(verdict, main), *_others(verdict)])
 
 
+def summary(verdict: Verdict) -> str:
+    """Return one line: `all 21 checks passed, errors up to 31 % of what is allowed`."""
+    if verdict.failed:
+        names = ", ".join(dict.fromkeys(f.name for f in verdict.failed))
+        return f"{len(verdict.failed)} of {len(verdict.findings)} checks FAILED: {names}"
+    used = max((f.error / f.allowed for f in verdict.findings if f.allowed), default=0.0)
+    return f"all {len(verdict.findings)} checks passed, errors up to {used:.0%} of what is allowed"
+
+
 def _lines(verdict: Verdict, main: Sequence[Finding]) -> list[str]:
     source = verdict.oracle.split()[0]
     width = max((len(f.name) for f in main), default=0)

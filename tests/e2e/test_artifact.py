@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import edgeseq
-from edgeseq import api
-from edgeseq.options import CompileOptions
+from edgeseq import api, validate
+from edgeseq.options import CompileOptions, Event
 from edgeseq.runtime import host_target
 from tests.e2e import models
 
@@ -145,6 +145,20 @@ def test_both_targets_agree(loaded: Callable[[str, str], edgeseq.Model]) -> None
 def contents(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_compile_measures_the_errors(tmp_path: Path) -> None:
+    events: list[Event] = []
+    options = CompileOptions(tmp_path / "dist", (HOST,), name="tiny")
+    dist = api.compile_model(models.build(models.STEP), options, events.append).folder
+    verdict = validate.check(dist, HOST)
+    assert verdict.ok
+    said = [e.detail for e in events if e.stage == "check"]
+    assert said == [validate.summary(verdict)]
+    page = (dist / "report.html").read_text(encoding="utf-8")
+    measured = {validate.describe(f) for f in verdict.findings if f.check == "numbers"}
+    assert measured
+    assert all(text in page for text in measured)
 
 
 def test_equal_input_gives_equal_bytes_in_another_process(dists: Path, tmp_path: Path) -> None:
