@@ -96,7 +96,7 @@ def compiler(isa: Isa) -> list[str]:
 def wrapper(kernel: Kernel) -> str:
     """C of `<name>(sizes..., pointers...)`, exported."""
     sizes = [f"int {name}" for name in kernel.sizes]
-    names = {"float32": "float", "int32": "int32_t", "int64": "int64_t", "uint8": "uint8_t"}
+    names = {"float32": "float"} | {n: f"{n}_t" for n in ("int32", "int64", "uint8", "uint16")}
     pointers = [
         f"{'const ' if a.role in (Role.IN, Role.CONST) else ''}{names[a.dtype]} *{a.name}"
         for a in kernel.args

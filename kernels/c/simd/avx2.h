@@ -1,6 +1,6 @@
-/* AVX2 with FMA: 8 lanes, 16 registers. The interface is described in scalar.h. */
-#if !defined(__AVX2__) || !defined(__FMA__)
-#error "compile with AVX2 and FMA enabled (x86-64-v3)"
+/* AVX2 with FMA and F16C: 8 lanes, 16 registers. The interface is described in scalar.h. */
+#if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
+#error "compile with AVX2, FMA and F16C enabled (x86-64-v3)"
 #endif
 #include <immintrin.h>
 
@@ -40,6 +40,16 @@ ES_FN float es_sum(es_v v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+ES_FN es_v es_low_bf16(es_v pair) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pair), 16));
+}
+ES_FN es_v es_high_bf16(es_v pair) {
+  const __m256i high = _mm256_set1_epi32((int)0xffff0000);
+  return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(pair), high));
+}
+ES_FN es_v es_load_f16(const uint16_t *p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
 ES_FN es_v es_add(es_v a, es_v b) { return _mm256_add_ps(a, b); }

@@ -17,6 +17,16 @@ ES_FN void es_store_n(float *p, es_v v, int n) { _mm512_mask_storeu_ps(p, ES_LAN
 ES_FN es_v es_set(float a) { return _mm512_set1_ps(a); }
 ES_FN float es_first(es_v v) { return _mm_cvtss_f32(_mm512_castps512_ps128(v)); }
 ES_FN float es_sum(es_v v) { return _mm512_reduce_add_ps(v); }
+ES_FN es_v es_low_bf16(es_v pair) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pair), 16));
+}
+ES_FN es_v es_high_bf16(es_v pair) {
+  const __m512i high = _mm512_set1_epi32((int)0xffff0000);
+  return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(pair), high));
+}
+ES_FN es_v es_load_f16(const uint16_t *p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
 
 ES_FN es_v es_add(es_v a, es_v b) { return _mm512_add_ps(a, b); }
 ES_FN es_v es_sub(es_v a, es_v b) { return _mm512_sub_ps(a, b); }

@@ -37,6 +37,15 @@ ES_FN void es_store_n(float *p, es_v v, int n) {
 ES_FN es_v es_set(float a) { return vdupq_n_f32(a); }
 ES_FN float es_first(es_v v) { return vgetq_lane_f32(v, 0); }
 ES_FN float es_sum(es_v v) { return vaddvq_f32(v); }
+ES_FN es_v es_low_bf16(es_v pair) {
+  return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(pair), 16));
+}
+ES_FN es_v es_high_bf16(es_v pair) {
+  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pair), vdupq_n_u32(0xffff0000)));
+}
+ES_FN es_v es_load_f16(const uint16_t *p) {
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+}
 
 ES_FN es_v es_add(es_v a, es_v b) { return vaddq_f32(a, b); }
 ES_FN es_v es_sub(es_v a, es_v b) { return vsubq_f32(a, b); }

@@ -14,7 +14,31 @@
  *   es_min, es_max(a, b)     b if it is smaller (greater), else a: a NaN in a stays
  *   es_where_gt(a, b, y, n)  a > b ? y : n
  *   es_pow2_of_bits(t)       2^n for t = n + 1.5 * 2^23, -127 < n < 128
+ *   es_low_bf16(pair)        the lower halves of the 32-bit lanes, bfloat16, as floats
+ *   es_high_bf16(pair)       the upper halves
+ *   es_load_f16(p)           ES_W halves as floats, exactly
  */
+ES_FN uint32_t es_as_bits(float f) {
+  const union {
+    float f;
+    uint32_t u;
+  } both = {.f = f};
+  return both.u;
+}
+ES_FN float es_as_float(uint32_t u) {
+  const union {
+    uint32_t u;
+    float f;
+  } both = {.u = u};
+  return both.f;
+}
+ES_FN float es_f16(uint16_t h) {
+  const uint32_t sign = (h & 0x8000u) << 16, bits = (h & 0x7fffu) << 13;
+  if (bits < 0x00800000u) /* subnormal: the fraction of 2^-14, minus 2^-14 */
+    return es_as_float(es_as_bits(es_as_float(bits + 0x38800000u) - 6.103515625e-5f) | sign);
+  return es_as_float((bits + (bits < 0x0f800000u ? 0x38000000u : 0x70000000u)) | sign);
+}
+
 #if defined(__GNUC__) && !defined(ES_NO_VECTORS)
 
 #define ES_W 4
@@ -55,6 +79,12 @@ ES_FN es_v es_where_gt(es_v a, es_v b, es_v yes, es_v no) {
   return es_where((es_bits)(a > b), yes, no);
 }
 ES_FN es_v es_pow2_of_bits(es_v t) { return (es_v)(((es_bits)t << 23) + 0x3f800000u); }
+ES_FN es_v es_low_bf16(es_v pair) { return (es_v)((es_bits)pair << 16); }
+ES_FN es_v es_high_bf16(es_v pair) { return (es_v)((es_bits)pair & 0xffff0000u); }
+ES_FN es_v es_load_f16(const uint16_t *p) {
+  es_v v = {es_f16(p[0]), es_f16(p[1]), es_f16(p[2]), es_f16(p[3])};
+  return v;
+}
 
 #else
 
@@ -75,14 +105,10 @@ ES_FN float es_sum(es_v v) { return v; }
 ES_FN es_v es_min(es_v a, es_v b) { return b < a ? b : a; }
 ES_FN es_v es_max(es_v a, es_v b) { return b > a ? b : a; }
 ES_FN es_v es_where_gt(es_v a, es_v b, es_v yes, es_v no) { return a > b ? yes : no; }
-ES_FN es_v es_pow2_of_bits(es_v t) {
-  union {
-    float f;
-    uint32_t u;
-  } bits = {t};
-  bits.u = (bits.u << 23) + 0x3f800000u;
-  return bits.f;
-}
+ES_FN es_v es_pow2_of_bits(es_v t) { return es_as_float((es_as_bits(t) << 23) + 0x3f800000u); }
+ES_FN es_v es_low_bf16(es_v pair) { return es_as_float(es_as_bits(pair) << 16); }
+ES_FN es_v es_high_bf16(es_v pair) { return es_as_float(es_as_bits(pair) & 0xffff0000u); }
+ES_FN es_v es_load_f16(const uint16_t *p) { return es_f16(*p); }
 
 #endif
 

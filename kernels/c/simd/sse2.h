@@ -37,6 +37,26 @@ ES_FN float es_sum(es_v v) {
   v = _mm_add_ps(v, _mm_movehl_ps(v, v));
   return _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps(v, v, 1)));
 }
+ES_FN es_v es_low_bf16(es_v pair) {
+  return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(pair), 16));
+}
+ES_FN es_v es_high_bf16(es_v pair) {
+  return _mm_and_ps(pair, _mm_castsi128_ps(_mm_set1_epi32((int)0xffff0000)));
+}
+ES_FN es_v es_load_f16(const uint16_t *p) {
+  const __m128i zero = _mm_setzero_si128();
+  __m128i h = _mm_unpacklo_epi16(_mm_loadl_epi64((const __m128i *)p), zero);
+  __m128i sign = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x8000)), 16);
+  __m128i bits = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x7fff)), 13);
+  __m128i infinite = _mm_cmpgt_epi32(bits, _mm_set1_epi32(0x0f7fffff));
+  __m128i small = _mm_cmpgt_epi32(_mm_set1_epi32(0x00800000), bits);
+  bits = _mm_add_epi32(bits, _mm_set1_epi32(0x38000000));
+  bits = _mm_add_epi32(bits, _mm_and_si128(infinite, _mm_set1_epi32(0x38000000)));
+  /* a subnormal half: its bits as the fraction of 2^-14, minus 2^-14 */
+  __m128 one = _mm_castsi128_ps(_mm_and_si128(small, _mm_set1_epi32(0x38800000)));
+  bits = _mm_add_epi32(bits, _mm_and_si128(small, _mm_set1_epi32(0x00800000)));
+  return _mm_or_ps(_mm_sub_ps(_mm_castsi128_ps(bits), one), _mm_castsi128_ps(sign));
+}
 
 ES_FN es_v es_add(es_v a, es_v b) { return _mm_add_ps(a, b); }
 ES_FN es_v es_sub(es_v a, es_v b) { return _mm_sub_ps(a, b); }

@@ -40,6 +40,22 @@ ES_FN float es_sum(es_v v) {
   v = wasm_f32x4_add(v, wasm_i32x4_shuffle(v, v, 2, 3, 2, 3));
   return wasm_f32x4_extract_lane(v, 0) + wasm_f32x4_extract_lane(v, 1);
 }
+ES_FN es_v es_low_bf16(es_v pair) { return wasm_i32x4_shl(pair, 16); }
+ES_FN es_v es_high_bf16(es_v pair) {
+  return wasm_v128_and(pair, wasm_u32x4_const_splat(0xffff0000));
+}
+ES_FN es_v es_load_f16(const uint16_t *p) { /* as in sse2.h */
+  v128_t h = wasm_u32x4_load16x4(p);
+  v128_t sign = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x8000)), 16);
+  v128_t bits = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x7fff)), 13);
+  v128_t infinite = wasm_i32x4_gt(bits, wasm_i32x4_const_splat(0x0f7fffff));
+  v128_t small = wasm_i32x4_lt(bits, wasm_i32x4_const_splat(0x00800000));
+  v128_t one = wasm_v128_and(small, wasm_i32x4_const_splat(0x38800000));
+  bits = wasm_i32x4_add(bits, wasm_i32x4_const_splat(0x38000000));
+  bits = wasm_i32x4_add(bits, wasm_v128_and(infinite, wasm_i32x4_const_splat(0x38000000)));
+  bits = wasm_i32x4_add(bits, wasm_v128_and(small, wasm_i32x4_const_splat(0x00800000)));
+  return wasm_v128_or(wasm_f32x4_sub(bits, one), sign);
+}
 
 ES_FN es_v es_add(es_v a, es_v b) { return wasm_f32x4_add(a, b); }
 ES_FN es_v es_sub(es_v a, es_v b) { return wasm_f32x4_sub(a, b); }
