@@ -19,6 +19,7 @@ LAYERS = [
     {"ir", "options", "flags", "recipe"},
     {"frontends", "passes", "kernels", "targets", "interp", "pipeline"},
     {"lower", "validate"},
+    {"train"},
     {"bench", "report"},
     {"artifact"},
     {"api"},

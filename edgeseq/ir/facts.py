@@ -72,8 +72,23 @@ class Warnings:
     text: str
 
 
-Fact = TypeVar("Fact", State, TimeAxis, SourceName, DimRange, InitialState, NotStreamable, Warnings)
-AnyFact = State | TimeAxis | SourceName | DimRange | InitialState | NotStreamable | Warnings
+@dataclasses.dataclass(frozen=True)
+class Sparsity:
+    """On a weight: its zeros follow `pattern` (see `ir/patterns.py`); `density` is what is stored.
+
+    A weight of several linear maps (the gates of a GRU) has one pattern; the density is their mean.
+    """
+
+    pattern: str
+    density: float
+
+
+Fact = TypeVar(
+    "Fact", State, TimeAxis, SourceName, DimRange, InitialState, NotStreamable, Warnings, Sparsity
+)
+AnyFact = (
+    State | TimeAxis | SourceName | DimRange | InitialState | NotStreamable | Warnings | Sparsity
+)
 
 
 def put(holder: HasMetadata, fact: AnyFact) -> None:

@@ -1,0 +1,1 @@
+"""Pruning and recovery of imported models, and helpers for training loops in PyTorch."""
