@@ -25,12 +25,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[compile,torch,dev]'
 	touch $@
 
-# A C compiler: for target `c` and for the kernel tests.
+# A C compiler: for target `c` and for the kernel tests. The others run what is compiled for other
+# machines: without them those tests are skipped.
+TOOLS := cc:gcc cc:libc6-dev qemu-aarch64-static:qemu-user-static node:nodejs chromium:chromium
 tools:
-	@if command -v cc >/dev/null; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
-	else echo "a C compiler is needed: install gcc or clang" >&2; exit 6; fi
+	@missing=; for t in $(TOOLS); do \
+	    command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	elif [ -n "$$missing" ]; then echo "not installed:$$missing" >&2; fi; \
+	command -v cc >/dev/null || { echo "needed: gcc or clang" >&2; exit 6; }
 
 demo: $(VENV)/installed tools
 	@echo "== compile the denoiser of examples/denoise for this machine and as C source"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -32,8 +34,10 @@ class Isa:
         triple: zig's name of the machine.
         cpu: zig's name of the level, or "".
         march: gcc's name of the level, or "".
-        needs: Flags of /proc/cpuinfo; None: this machine cannot run it.
+        needs: Flags of /proc/cpuinfo.
         gcc: Compile with `cc` instead of zig.
+        emulator: The command that runs a program for it, where this machine cannot.
+        runner: `wasmtime`: it runs inside of that package.
     """
 
     name: str
@@ -41,19 +45,29 @@ class Isa:
     triple: str = "x86_64-linux-musl"
     cpu: str = ""
     march: str = ""
-    needs: frozenset[str] | None = frozenset()
+    needs: frozenset[str] = frozenset()
     gcc: bool = False
+    emulator: tuple[str, ...] = ()
+    runner: str = ""
+
+    @property
+    def native(self) -> bool:
+        """Whether it is compiled for this kind of machine."""
+        return not self.emulator and not self.runner
 
     def missing(self) -> str | None:
         """Why this machine cannot run the code, or None if it can."""
-        if self.needs is None:
-            return f"{self.name} code does not run on {platform.machine()}"
+        if self.runner:
+            return None if importlib.util.find_spec(self.runner) else f"needs {self.runner}"
+        if self.emulator:
+            return None if shutil.which(self.emulator[0]) else f"needs {self.emulator[0]}"
         if platform.machine() != "x86_64":
             return f"compiled for x86-64, this is {platform.machine()}"
         lacking = sorted(self.needs - cpu_flags())
         return f"this CPU lacks {', '.join(lacking)}" if lacking else None
 
 
+_QEMU_ARM64 = ("qemu-aarch64-static", "-cpu")
 _AVX2 = frozenset({"avx2", "fma"})
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
@@ -67,8 +81,39 @@ ISAS = (
     Isa("avx2-gcc", "ES_ISA_AVX2", march="x86-64-v3", needs=_AVX2, gcc=True),
     Isa("c-gcc", gcc=True),
     Isa("c-one-lane-gcc", "ES_NO_VECTORS", gcc=True),
-    Isa("neon", "ES_ISA_NEON", "aarch64-linux-musl", needs=None),
-    Isa("wasm", "ES_ISA_WASM", "wasm32-freestanding", "generic+simd128", needs=None),
+    Isa(
+        "neon",
+        "ES_ISA_NEON",
+        "aarch64-linux-musl",
+        emulator=(*_QEMU_ARM64, "cortex-a53"),  # no dot products, no fp16 arithmetic
+    ),
+    Isa(
+        "neon-dotprod",
+        "ES_ISA_NEON",
+        "aarch64-linux-musl",
+        "cortex_a76",
+        emulator=(*_QEMU_ARM64, "cortex-a76"),
+    ),
+    Isa(
+        "armv7",
+        triple="arm-linux-musleabihf",
+        cpu="cortex_a7",
+        emulator=("qemu-arm-static", "-cpu", "cortex-a7"),
+    ),
+    Isa(
+        "wasm",
+        "ES_ISA_WASM",
+        "wasm32-freestanding",
+        "generic+simd128",
+        runner="wasmtime",
+    ),
+    Isa(
+        "wasm-relaxed",
+        "ES_ISA_WASM",
+        "wasm32-freestanding",
+        "generic+simd128+relaxed_simd",
+        runner="wasmtime",
+    ),
 )
 
 
@@ -93,6 +138,14 @@ def compiler(isa: Isa) -> list[str]:
     return [*zig, *FLAGS, *ZIG_FLAGS, *define, *([f"-mcpu={isa.cpu}"] if isa.cpu else [])]
 
 
+_EXPORT = """#if defined(__wasm__)
+#define EXPORT(name) __attribute__((export_name(#name)))
+#else
+#define EXPORT(name)
+#endif
+"""
+
+
 def wrapper(kernel: Kernel) -> str:
     """C of `<name>(sizes..., pointers...)`, exported."""
     sizes = [f"int {name}" for name in kernel.sizes]
@@ -103,14 +156,14 @@ def wrapper(kernel: Kernel) -> str:
     ]
     passed = ", ".join([*kernel.sizes, *(a.name for a in kernel.args)])
     head = f"void {kernel.name}({', '.join(sizes + pointers)})"
-    return f"{head};\n{head} {{ es_{kernel.name}({passed}); }}\n"
+    return f"EXPORT({kernel.name}) {head};\n{head} {{ es_{kernel.name}({passed}); }}\n"
 
 
 def source(kernels: Iterable[Kernel], extra: str = "") -> str:
     """One translation unit with the wrappers of these kernels."""
     kernels = tuple(kernels)
     includes = [f'#include "{name}"' for name in dict.fromkeys(k.source for k in kernels)]
-    return "\n".join([*includes, *(wrapper(k) for k in kernels), extra])
+    return "\n".join([*includes, _EXPORT, *(wrapper(k) for k in kernels), extra])
 
 
 def compile_object(isa: Isa, text: str, output: Path, includes: Sequence[Path] = ()) -> Path:
@@ -123,10 +176,35 @@ def compile_object(isa: Isa, text: str, output: Path, includes: Sequence[Path] =
 
 
 def link(isa: Isa, objects: Sequence[Path], output: Path) -> Path:
-    """Link a shared library without any other; an undefined symbol is an error."""
-    command = compiler(isa)
-    _run([*command, "-shared", "-nostdlib", "-Wl,-z,defs", *map(str, objects), "-o", str(output)])
+    """Link a shared library without any other; an undefined symbol is an error.
+
+    A program where `isa` is emulated, a module where it is WebAssembly.
+    """
+    flags = ["-shared", "-Wl,-z,defs"]
+    if isa.runner == "wasmtime":
+        flags = ["-Wl,--no-entry", "-Wl,--export=__heap_base"]
+    elif isa.emulator:
+        flags = ["-static"]
+    _run([*compiler(isa), "-nostdlib", *flags, *map(str, objects), "-o", str(output)])
     return output
+
+
+def call_table(kernels: Iterable[Kernel]) -> str:
+    """C of `edgeseq_calls`: every kernel, called with arrays of sizes and of pointers."""
+    kernels = tuple(kernels)
+    lines = []
+    for kernel in kernels:
+        sizes = [f"sizes[{i}]" for i in range(len(kernel.sizes))]
+        pointers = [f"pointers[{i}]" for i in range(len(kernel.args))]
+        lines.append(
+            f"static void call_{kernel.name}(const int32_t *sizes, void **pointers) "
+            f"{{ {kernel.name}({', '.join([*sizes, *pointers])}); }}"
+        )
+    names = ", ".join(f"call_{kernel.name}" for kernel in kernels)
+    lines.append("typedef void (*edgeseq_call)(const int32_t *sizes, void **pointers);")
+    lines.append("extern const edgeseq_call edgeseq_calls[];")
+    lines.append(f"const edgeseq_call edgeseq_calls[] = {{ {names} }};")
+    return "\n".join(lines) + "\n"
 
 
 def _run(command: Sequence[str]) -> None:

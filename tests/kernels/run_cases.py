@@ -1,4 +1,4 @@
-"""Run a kernel's cases in guarded memory: `run_cases.py LIBRARY FAMILY KERNEL SEED`.
+"""Run a kernel's cases in guarded memory: `run_cases.py LIBRARY FAMILY KERNEL SEED [ISA]`.
 
 A process of its own, because reading or writing past an array is a segmentation fault here: every
 array lies at the end of a page followed by one without access, or at the start of a page behind
@@ -7,45 +7,31 @@ one, with guard words up to the page's end. The last line printed names the case
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from edgeseq.kernels._build import ISAS
 from edgeseq.kernels._family import UNTOUCHED, Array, Case, Kernel, Role
+from machines import GUARD, PAGE, Machine, Pointer, start
 
 from edgeseq import registry
 
-GUARD = 0xA5
-PAGE = mmap.PAGESIZE
-LIBC = ctypes.CDLL(None, use_errno=True)
-LIBC.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
 
 class Memory:
-    """Bytes between two pages without access, pushed against the second (or the first)."""
+    """Whole pages with an array at their end (or start), and guard bytes in what is left."""
 
     def __init__(self, content: Array, *, at_end: bool) -> None:
         content = np.ascontiguousarray(content)
-        self.pages = -(-max(content.nbytes, 1) // PAGE)
-        self.map = mmap.mmap(-1, (self.pages + 2) * PAGE)
-        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
-        inside = np.frombuffer(self.map, np.uint8)[PAGE : (self.pages + 1) * PAGE]
-        inside[:] = GUARD
-        start = len(inside) - content.nbytes if at_end else 0
-        self.guard = inside[:start] if at_end else inside[content.nbytes :]
-        self.bytes = inside[start : start + content.nbytes]
+        self.block = np.full(-(-max(content.nbytes, 1) // PAGE) * PAGE, GUARD, np.uint8)
+        self.offset = len(self.block) - content.nbytes if at_end else 0
+        self.guard = self.block[: self.offset] if at_end else self.block[content.nbytes :]
+        self.bytes = self.block[self.offset : self.offset + content.nbytes]
         self.array = self.bytes.view(content.dtype).reshape(content.shape)
         self.array[...] = content
-        self.address = self.base + PAGE + start
         self.before = self.bytes.copy()
-        self._protect(0)
-
-    def _protect(self, mode: int) -> None:
-        for page in (0, self.pages + 1):
-            assert LIBC.mprotect(self.base + page * PAGE, PAGE, mode) == 0
 
     def intact(self) -> bool:
         return bool((self.guard == GUARD).all())
@@ -53,13 +39,10 @@ class Memory:
     def unchanged(self) -> bool:
         return bool((self.bytes == self.before).all())
 
-    def release(self) -> None:
-        self._protect(mmap.PROT_READ | mmap.PROT_WRITE)
-
 
 def check(
     kernel: Kernel,
-    function: Callable[..., object],
+    machine: Machine,
     case: Case,
     expected: dict[str, Array],
     *,
@@ -88,15 +71,14 @@ def check(
         else:
             continue
         memory[arg.name] = Memory(content, at_end=at_end)
-    sizes = [ctypes.c_int(case.sizes[name]) for name in kernel.sizes]
-    pointers = [
-        ctypes.c_void_p(memory[a.name].address if a.name in memory else None) for a in kernel.args
+    blocks = list({id(m): m for m in memory.values()}.values())
+    pointers: list[Pointer] = [
+        (blocks.index(memory[a.name]), memory[a.name].offset) if a.name in memory else None
+        for a in kernel.args
     ]
-    function(*sizes, *pointers)
-    wrong = compare(kernel, memory, shared, expected)
-    for one in {id(m): m for m in memory.values()}.values():
-        one.release()
-    return wrong
+    sizes = [case.sizes[name] for name in kernel.sizes]
+    machine.call(kernel.name, sizes, [m.block for m in blocks], pointers)
+    return compare(kernel, memory, shared, expected)
 
 
 def compare(
@@ -156,9 +138,17 @@ def changed(case: Case, f: Callable[[Array], Array]) -> Case:
     return replace(case, arrays=case.arrays | {"x": new_x}, raw=case.raw | {"x": new_raw})
 
 
-def main(library: str, family: str, name: str, seed: int) -> int:
-    kernel = next(k for k in registry.find("kernels", family).KERNELS if k.name == name)
-    function = getattr(ctypes.CDLL(library), name)
+def all_kernels() -> list[Kernel]:
+    """Those of every family, in the order in which the tests compile them."""
+    families = registry.names("kernels")
+    return [k for family in families for k in registry.find("kernels", family).KERNELS]
+
+
+def main(library: str, family: str, name: str, seed: int, isa: str = "c") -> int:
+    kernels = {k.name: k for k in registry.find("kernels", family).KERNELS}
+    kernel = kernels[name]
+    same_file = [k.name for k in all_kernels() if k.source == kernel.source]
+    machine = start(next(i for i in ISAS if i.name == isa), Path(library), same_file)
     can_share = {a.may_be for a in kernel.args if a.may_be}
     count = 0
     for label, case in variants(kernel, seed):
@@ -170,7 +160,7 @@ def main(library: str, family: str, name: str, seed: int) -> int:
                     continue
                 place = f"{'end' if at_end else 'start'}{', in place' if in_place else ''}"
                 print(f"case {label} ({place}) {case.sizes}", flush=True)
-                wrong = check(kernel, function, case, expected, at_end=at_end, in_place=in_place)
+                wrong = check(kernel, machine, case, expected, at_end=at_end, in_place=in_place)
                 if wrong:
                     print(f"WRONG {wrong}")
                     return 1
@@ -180,4 +170,4 @@ def main(library: str, family: str, name: str, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    sys.exit(main(*sys.argv[1:4], int(sys.argv[4]), *sys.argv[5:]))

@@ -24,7 +24,7 @@ ES_MAP(low, float, es_low_bf16(es_load(x + i)))
 ES_MAP(high, float, es_high_bf16(es_load(x + i)))
 """
 
-RUNNING = [isa for isa in _build.ISAS if isa.needs is not None]
+RUNNING = [isa for isa in _build.ISAS if isa.native]
 
 
 @pytest.fixture(scope="module", params=RUNNING, ids=lambda isa: isa.name)

@@ -24,7 +24,7 @@ SOURCE = """
 ES_MAP(exp) ES_MAP(tanh) ES_MAP(sigmoid)
 """
 
-RUNNING = [isa for isa in _build.ISAS if isa.needs is not None]
+RUNNING = [isa for isa in _build.ISAS if isa.native]
 
 
 @pytest.fixture(scope="module", params=RUNNING, ids=lambda isa: isa.name)

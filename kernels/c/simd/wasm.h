@@ -61,7 +61,11 @@ ES_FN es_v es_add(es_v a, es_v b) { return wasm_f32x4_add(a, b); }
 ES_FN es_v es_sub(es_v a, es_v b) { return wasm_f32x4_sub(a, b); }
 ES_FN es_v es_mul(es_v a, es_v b) { return wasm_f32x4_mul(a, b); }
 ES_FN es_v es_div(es_v a, es_v b) { return wasm_f32x4_div(a, b); }
+#if defined(__wasm_relaxed_simd__)
+ES_FN es_v es_fma(es_v a, es_v b, es_v c) { return wasm_f32x4_relaxed_madd(a, b, c); }
+#else
 ES_FN es_v es_fma(es_v a, es_v b, es_v c) { return wasm_f32x4_add(wasm_f32x4_mul(a, b), c); }
+#endif
 ES_FN es_v es_min(es_v a, es_v b) { return wasm_f32x4_pmin(a, b); }
 ES_FN es_v es_max(es_v a, es_v b) { return wasm_f32x4_pmax(a, b); }
 ES_FN es_v es_where_gt(es_v a, es_v b, es_v yes, es_v no) {
