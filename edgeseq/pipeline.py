@@ -19,6 +19,7 @@ from edgeseq.ir.settings import Settings
 
 PASSES: tuple[str, ...] = (
     "bind-shapes",
+    "expand-functions",
     "fold-constants",
     "constant-bounds",
     "eliminate-identity",

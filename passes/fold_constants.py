@@ -1,4 +1,4 @@
-"""`f(constant, ...) -> constant`, `If(constant) -> branch`; exact.
+"""`f(constant, ...) -> constant`, `If(constant) -> branch`, `CastLike -> Cast`; exact.
 
 Node by node in order: shapes first, since `Shape` of a known shape is a constant too. What is
 computed is what ONNX's reference evaluator says.
@@ -35,6 +35,8 @@ def _fold(graph: ir.Graph, edit: Editor) -> bool:
         if node.op_type == "If" and node.domain == "" and _inline_branch(node, edit):
             changed = True
             continue
+        if node.op_type == "CastLike" and node.domain == "":
+            node = _cast(node, edit)
         edit.inference.infer(node)
         # An If that is left over is nobody's to run: only its condition is worth mending.
         for body in bodies(node) if node.op_type != "If" else ():
@@ -43,6 +45,14 @@ def _fold(graph: ir.Graph, edit: Editor) -> bool:
             _replace_by_constants(node, edit)
             changed = True
     return changed
+
+
+def _cast(node: ir.Node, edit: Editor) -> ir.Node:
+    """CastLike as Cast: of its second operand only the type matters."""
+    like = node.inputs[1]
+    if like is None or like.dtype is None:
+        return node
+    return edit.remake(node, "Cast", [node.inputs[0]], {"to": ir.AttrInt64("to", int(like.dtype))})
 
 
 def _is_known(output: ir.Value) -> bool:

@@ -213,12 +213,30 @@ def _constant_of_shape(context: Context, node: ir.Node, inputs: list[Any]) -> An
     return relax.op.full(context.dims(node.outputs[0]), fill, str(value.dtype))
 
 
+def _range(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
+    """start, start + delta, ...: as many as the pipeline found; the limit is not computed."""
+    start, delta = (_scalar(node, index) for index in (0, 2))
+    (count,) = context.dims(node.outputs[0])
+    dtype = str(start.dtype)
+    whole = relax.op.arange(0, count, 1, "int64")
+    steps = whole if dtype == "int64" else relax.op.astype(whole, dtype)
+    scaled = relax.op.multiply(steps, relax.const(delta, dtype))
+    return relax.op.add(scaled, relax.const(start, dtype))
+
+
+def _scalar(node: ir.Node, index: int) -> Any:
+    array = constant(node.inputs[index])
+    if array is None:
+        raise ValueError(f"{'start' if index == 0 else 'step'} is not constant")
+    return array.reshape(())
+
+
 def _cast_like(context: Context, node: ir.Node, inputs: list[Any]) -> Any:
     return relax.op.astype(inputs[0], str(inputs[1].ty.dtype))
 
 
 # Operators of which only so many operands are computed: the shape of their result is known.
-SHAPED: Mapping[str, int] = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
+SHAPED: Mapping[str, int] = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0, "Range": 0}
 
 OPS: Mapping[str, Callable[..., Any]] = {
     "CastLike": _cast_like,
@@ -231,6 +249,7 @@ OPS: Mapping[str, Callable[..., Any]] = {
     "PRelu": _prelu,
     "Pow": _pow,
     "RMSNormalization": _rms_norm,
+    "Range": _range,
     "Reshape": _reshape,
     "Slice": _slice,
     "Softplus": _softplus,
