@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from edgeseq.interp.program import Compiler, Program, Step
 Tensor = torch.Tensor
 # Tensors; None where an optional input of a function is absent.
 Environment = dict[ir.Value, Any]
+Watch = Callable[[Step, Sequence[Tensor | None], Sequence[Tensor | None]], None]
 
 
 class Interpreter(nn.Module):
@@ -32,6 +33,7 @@ class Interpreter(nn.Module):
         model: Any valid IR model.
         dtype: Type of every float; None computes each in the model's own type.
         trainable: Whether float initializers take gradients.
+        watch: Called after each node, those of bodies included, with its inputs and outputs.
 
     Raises:
         UnsupportedModelError: lists every node it cannot run.
@@ -43,9 +45,11 @@ class Interpreter(nn.Module):
         dtype: torch.dtype | None = torch.float64,
         *,
         trainable: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
         self._dtype = dtype
+        self._watch = watch
         self._trainable = trainable
         self._constants: list[tuple[ir.Value, str]] = []
         self._weights: dict[str, str] = {}
@@ -102,6 +106,8 @@ class Interpreter(nn.Module):
                 shapes = [None if x is None else tuple(x.shape) for x in inputs]
                 error.add_note(f"at node '{step.name}' ({step.call.op}) of inputs {shapes}")
                 raise
+            if self._watch is not None:
+                self._watch(step, inputs, outputs)
             for value, output in zip(step.outputs, outputs, strict=False):
                 if output is not None:
                     environment[value] = output

@@ -146,7 +146,7 @@ class Blocks(Pattern):
         down, across = math.ceil(shape[0] / rows), math.ceil(inputs / columns)
         padded = np.zeros((down * rows, taps, across * columns), scores.dtype)
         padded[: shape[0], :, :inputs] = scores.reshape(shape[0], taps, inputs)
-        sums = padded.reshape(down, rows, taps, across, columns).sum(axis=(1, 4))
+        sums: Array = padded.reshape(down, rows, taps, across, columns).sum(axis=(1, 4))
         return sums.sum(axis=1) if self.all_taps else sums.reshape(down, taps * across)
 
     def spread(self, chosen: Mask, shape: tuple[int, int], taps: int = 1) -> Mask:

@@ -149,7 +149,7 @@ def read_wav(file: Path) -> Array:
         width, channels = audio.getsampwidth(), audio.getnchannels()
         raw = np.frombuffer(audio.readframes(audio.getnframes()), np.uint8)
     if width == 1:  # the one width that is unsigned
-        values = raw.astype(np.float32) / 128 - 1
+        values: Array = raw.astype(np.float32) / 128 - 1
     else:
         padded = np.zeros((len(raw) // width, 4), np.uint8)
         padded[:, 4 - width :] = raw.reshape(-1, width)
