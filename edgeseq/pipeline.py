@@ -25,6 +25,7 @@ PASSES: tuple[str, ...] = (
     "eliminate-identity",
     "eliminate-common",
     # Convolutions and their surroundings.
+    "fourier-to-matmul",
     "conv-transpose-to-conv",
     "fuse-conv-batchnorm",
     "unfold-conv",

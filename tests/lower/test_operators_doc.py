@@ -6,6 +6,8 @@ from pathlib import Path
 
 import onnx
 
+from edgeseq import registry
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 
 TEXT = """# Operators
@@ -31,7 +33,9 @@ code otherwise; the recurrent ones need constant weights.
 The passes replace these where their inputs allow: `If` when its condition is constant
 (`--const`), `ScatterND` and `ScatterElements` with constant indices, `SplitToSequence` read by
 `SequenceAt` with constant indices (`chunk` and `split` of PyTorch), `Dropout`, `Identity`,
-`Constant`.
+`Constant`, and `STFT` and `DFT` of a known length. These are replaced by what ONNX defines them by:
+
+{expanded}
 
 ## Refused
 All of them are listed at once with their nodes, exit code 3.
@@ -45,11 +49,14 @@ def page() -> str:
     from edgeseq.lower.relax_import import supported_ops
 
     supported, kernels = supported_ops(), select.ops()
+    expanded = registry.find("passes", "expand-functions").OPS
+    gone = expanded | {"STFT", "DFT"}
     standard = {s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}
     return TEXT.format(
         kernels=listed(kernels),
-        generated=listed(supported - kernels),
-        refused=listed(standard - supported),
+        generated=listed(supported - kernels - gone),
+        expanded=listed(expanded),
+        refused=listed(standard - supported - gone),
     )
 
 
