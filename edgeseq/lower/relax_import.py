@@ -245,7 +245,7 @@ class _Importer:
     def convert(self, node: ir.Node, inputs: list[Any]) -> Any:
         if node.op_type in OPS and not any(_is_shape(v) for v in inputs):
             return OPS[node.op_type](self, node, inputs)
-        if node.op_type not in self.converters:
+        if node.op_type not in self.converters or node.op_type in REFUSED:
             raise ValueError(self.reasons.get(node, "there is no kernel for it"))
         converter = self.converters[node.op_type].get_converter(OPSET)
         attributes: dict[str, Any] = {n: _attribute(a) for n, a in node.attributes.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 Dim = int | str
 # (operand, sizes, count, row and stride in bytes) -> changed sizes, or None
 Restride = Callable[[int, Mapping[str, int], int, int, int], Mapping[str, int] | None]
-_FAMILIES = ("recurrent", "linear", "convolution", "cumsum")
+_FAMILIES = ("recurrent", "linear", "convolution", "cumsum", "scatter", "topk")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,6 +148,14 @@ def all_int(dims: tuple[Dim, ...]) -> bool:
 def size(dim: Dim) -> Size:
     """A dimension as a Size; the symbol is called T in C."""
     return Size.of(dim) if isinstance(dim, int) else Size(0, _in_t(dim))
+
+
+def product(dims: Sequence[Dim]) -> Size:
+    """The number of elements."""
+    total = Size.of(1)
+    for dim in dims:
+        total = total * size(dim)
+    return total
 
 
 def _in_t(text: str) -> str:

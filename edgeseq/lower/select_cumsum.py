@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgeseq.kernels import cumsum
-from edgeseq.lower.select import Choice, Dim, Shapes, constant, size
+from edgeseq.lower.select import Choice, Shapes, constant, product, size
 from edgeseq.lower.size import Size
 
 OPS = ("CumSum",)
@@ -25,9 +25,9 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         node=node,
         kernel=cumsum.KERNELS[0],
         sizes={
-            "outer": _product(dims[:at]),
+            "outer": product(dims[:at]),
             "length": size(dims[at]),
-            "inner": _product(dims[at + 1 :]),
+            "inner": product(dims[at + 1 :]),
             "exclusive": Size.of(get("exclusive", 0)),
             "reverse": Size.of(get("reverse", 0)),
         },
@@ -36,10 +36,3 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         outputs=(node.outputs[0],),
         why="sequential along its axis",
     )
-
-
-def _product(dims: tuple[Dim, ...]) -> Size:
-    total = Size.of(1)
-    for dim in dims:
-        total = total * size(dim)
-    return total
