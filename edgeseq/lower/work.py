@@ -1,0 +1,110 @@
+"""What a kernel has to do at given sizes: the few counts that its time is made of.
+
+Kernels are named `<family>_<weights>[_<layout>]`, e.g. `gru_bf16_b16x1`. Only families whose
+weights come in several formats are counted: there alone lowering has a choice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+GATES: Mapping[str, int] = {"gru": 3, "lstm": 4, "rnn": 1}
+PRODUCTS = ("gemm", "gemv", "spmv")
+WEIGHT_BYTES: Mapping[str, float] = {
+    **{"f32": 4, "bf16": 2, "f16": 2},
+    **{"i8": 1, "i8w": 1, "i4": 0.5},
+}
+ROW_TILE = 4  # rows that share one load of a weight: ES_MAX_ROWS in c/tile.h
+PANEL = 16  # outputs computed together
+INDEX_BYTES = 2  # of a stored block
+_NAME = re.compile(r"([a-z]+)_(f32|bf16|f16|i8w?|i4)(?:_b(\d+)x(\d+))?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A kernel's name, taken apart.
+
+    Args:
+        family: `gru`, `gemm`, `spmv`, ...
+        weights: A key of `WEIGHT_BYTES`.
+        rows: Outputs of a block.
+        cols: Inputs of a block.
+        sparse: Blocks are stored with their index; else all of them are.
+    """
+
+    family: str
+    weights: str
+    rows: int
+    cols: int
+    sparse: bool
+
+    @property
+    def block_bytes(self) -> float:
+        """Bytes that one block takes in the stream of weights."""
+        values = self.rows * self.cols * WEIGHT_BYTES[self.weights]
+        return values + (INDEX_BYTES if self.sparse else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Counts of one call.
+
+    Args:
+        calls: 1, and 1 more for every further step of a sequence.
+        panels: Panels of 16 outputs finished (a cell: of 16 units), over all rows.
+        loads: Blocks of weights loaded.
+        macs: Blocks multiplied, over all rows.
+        bytes: Bytes of weights, loaded once.
+        passes: How often they are loaded.
+    """
+
+    calls: float
+    panels: float
+    loads: float
+    macs: float
+    bytes: float
+    passes: float
+
+
+def parse(kernel: str) -> Format | None:
+    """Take a kernel's name apart; None for one that is not counted."""
+    found = _NAME.fullmatch(kernel)
+    if found is None or found[1] not in (*GATES, *PRODUCTS):
+        return None
+    dense_cols = 4 if found[2] == "i8" else 1
+    rows, cols = int(found[3] or PANEL), int(found[4] or dense_cols)
+    return Format(found[1], found[2], rows, cols, found[3] is not None)
+
+
+def of(kernel: str, sizes: Mapping[str, int]) -> Work | None:
+    """Count the work of a call, or None for a kernel that is not counted."""
+    form = parse(kernel)
+    if form is None:
+        return None
+    if form.family in GATES:
+        chains = sizes.get("groups", 1) * sizes.get("directions", 1)
+        maps = GATES[form.family] * chains
+        outputs, inputs = sizes["H"], sizes["I"] + sizes["H"]
+        steps, rows = max(sizes["T"], 1), sizes["B"]
+        panels = chains * steps * rows * -(-outputs // PANEL)
+    else:
+        maps, steps, rows = 1, 1, sizes["M"]
+        outputs, inputs = sizes["N"], sizes["K"]
+        panels = rows * -(-outputs // PANEL)
+    blocks = sizes["blocks"] if form.sparse else dense_blocks(form, outputs, inputs) * maps
+    passes = steps * -(-rows // ROW_TILE)
+    return Work(
+        calls=steps,
+        panels=panels,
+        loads=blocks * passes,
+        macs=blocks * steps * rows,
+        bytes=blocks * form.block_bytes,
+        passes=passes,
+    )
+
+
+def dense_blocks(form: Format, outputs: int, inputs: int) -> int:
+    """Blocks of one linear map that has no zeros."""
+    return -(-outputs // form.rows) * -(-inputs // form.cols)

@@ -1,0 +1,161 @@
+"""The cost table: its arithmetic, its choices with their reasons, its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeseq.errors import UsageError
+from edgeseq.lower import costs, work
+from edgeseq.lower.costs import Cost, CostTable
+
+STEP = {"T": 1, "B": 1, "I": 128, "H": 384, "groups": 1, "directions": 1}
+OLD, NEW = "x86-64-v3", "x86-64-v4"
+
+
+def table(**changed: dict[str, Cost]) -> CostTable:
+    """At both levels a sparse block costs 1.5 times a dense one, and bytes beyond 100 kB cost."""
+    kernels = {
+        "gru_f32": Cost(1e-7, 1e-8, 1e-9, 1e-9, 4e-11),
+        "gru_f32_b16x1": Cost(1e-7, 1e-8, 1.5e-9, 1.5e-9, 4e-11),
+        "gemm_f32": Cost(1e-8, 1e-8, 1e-9, 0.0, 4e-11),
+        "spmv_f32_b16x1": Cost(1e-8, 1e-8, 1.5e-9, 0.0, 4e-11),
+    }
+    return CostTable("a test", 100_000, {OLD: kernels | changed, NEW: dict(kernels)})
+
+
+def test_the_work_of_a_dense_step() -> None:
+    counted = work.of("gru_f32", STEP)
+    blocks = 3 * 24 * (128 + 384)
+    assert counted == work.Work(1, 24, blocks, blocks, 64 * blocks, 1)
+
+
+def test_the_work_of_a_sequence_of_a_batch() -> None:
+    counted = work.of("lstm_f32", STEP | {"T": 5, "B": 6, "directions": 2})
+    blocks = 2 * 4 * 24 * 512
+    assert counted == work.Work(5, 2 * 5 * 6 * 24, blocks * 10, blocks * 30, 64 * blocks, 10)
+
+
+def test_the_work_of_stored_blocks() -> None:
+    sizes = {"M": 1, "K": 100, "N": 33, "blocks": 7}
+    assert work.of("spmv_f32_b16x1", sizes) == work.Work(1, 3, 7, 7, 7 * 66, 1)
+    assert work.of("spmv_i8_b16x4", sizes) == work.Work(1, 3, 7, 7, 7 * 66, 1)
+    dense = work.of("gemm_i8", {"M": 1, "K": 101, "N": 33})
+    assert dense is not None
+    assert dense.loads == 3 * 26
+
+
+@pytest.mark.parametrize("name", ["cumsum_f32", "conv_f32", "gru", "gru_f64", "gru_f32_b16"])
+def test_other_kernels_are_not_counted(name: str) -> None:
+    assert work.of(name, STEP) is None
+    assert table().seconds(name, STEP, OLD) is None
+
+
+def test_seconds() -> None:
+    blocks = 3 * 24 * 512
+    expected = 1e-7 + 24 * 1e-8 + blocks * 2e-9 + (64 * blocks - 100_000) * 4e-11
+    assert table().seconds("gru_f32", STEP, OLD) == pytest.approx(expected)
+    small = table().seconds("gru_f32", STEP | {"I": 16, "H": 16}, OLD)
+    assert small == pytest.approx(1e-7 + 1e-8 + 96 * 2e-9)
+    assert table().seconds("gru_f32", STEP, "x86-64-v9") is None
+
+
+def test_a_layer_at_a_density() -> None:
+    whole = table().layer_seconds("gru", 3 * 384, 512, 1.0, "f32")
+    assert whole == table().seconds("gru_f32", STEP, NEW)
+    tenth = table().layer_seconds("gru", 3 * 384, 512, 0.1, "f32_b16x1", OLD)
+    assert tenth == table().seconds("gru_f32_b16x1", STEP | {"blocks": 3687}, OLD)
+    linear = table().layer_seconds("linear", 256, 128, 0.5, "f32_b16x1")
+    sizes = {"M": 1, "K": 128, "N": 256, "blocks": 1024}
+    assert linear == table().seconds("spmv_f32_b16x1", sizes, NEW)
+    assert table().layer_seconds("gru", 3 * 384, 512, 0.1, "f32_b8x1") is None
+
+
+def options(blocks: int) -> list[tuple[str, str, dict[str, int]]]:
+    sparse = STEP | {"blocks": blocks}
+    return [("dense", "gru_f32", STEP), ("sparse", "gru_f32_b16x1", sparse)]
+
+
+def test_the_faster_one_is_taken_and_the_reason_has_both_times() -> None:
+    choice, why = table().cheapest(options(3687), [OLD, NEW])
+    assert choice == "sparse"
+    assert why == "gru_f32_b16x1 17.1 us; gru_f32 164 us (cost table, x86-64-v4)"
+
+
+def test_a_small_gain_is_not_worth_the_risk() -> None:
+    blocks = 3 * 24 * 512
+    sparse = table().seconds("gru_f32_b16x1", STEP | {"blocks": blocks * 72 // 100}, NEW)
+    dense = table().seconds("gru_f32", STEP, NEW)
+    assert sparse is not None
+    assert dense is not None
+    assert dense * (1 - costs.MARGIN) < sparse < dense
+    choice, why = table().cheapest(options(blocks * 72 // 100), [NEW])
+    assert choice == "dense"
+    assert why.startswith("gru_f32 164 us; gru_f32_b16x1 ")
+
+
+def test_one_level_where_it_is_slower_is_enough() -> None:
+    slow = table(gru_f32_b16x1=Cost(1e-3, 0, 0, 0, 0))
+    assert slow.cheapest(options(100), [NEW])[0] == "sparse"
+    assert slow.cheapest(options(100), [OLD, NEW])[0] == "dense"
+
+
+def test_what_the_table_does_not_have_is_not_taken() -> None:
+    unknown = [*options(100), ("int8", "gru_i8_b16x4", STEP | {"blocks": 1})]
+    choice, why = table().cheapest(unknown, [OLD])
+    assert choice == "sparse"
+    assert why.endswith("gru_i8_b16x4 not measured (cost table, x86-64-v3)")
+    first = [("int8", "gru_i8", STEP), *options(100)]
+    assert table().cheapest(first, [OLD]) == ("int8", "the cost table has no time of gru_i8")
+
+
+def test_a_table_is_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    file.write_text(costs.dumps(table()))
+    assert costs.load(file) == table()
+    assert costs.load(file).hash == table().hash
+    other = dataclasses.replace(table(), near=1)
+    assert other.hash != table().hash
+
+
+def test_what_is_shipped_can_be_read() -> None:
+    shipped = costs.load()
+    assert costs.loads(costs.dumps(shipped), "again") == shipped
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[", "Expecting value"),
+        ("{}", "'format' is missing"),
+        ('{"format": 9}', "its format is 9, this edgeseq reads 1"),
+        ('{"format": 1, "levels": {}}', "'machine' is missing"),
+        ("[]", "list indices must be integers"),
+    ],
+)
+def test_what_is_not_a_table_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "table.json"
+    file.write_text(text)
+    with pytest.raises(UsageError, match="is not a cost table") as caught:
+        costs.load(file)
+    assert why in caught.value.why
+    assert "bench kernels --save" in caught.value.fix
+
+
+@pytest.mark.parametrize("cost", [-1e-9, "x", float("nan"), None])
+def test_a_cost_that_is_no_time_is_refused(tmp_path: Path, cost: object) -> None:
+    body = json.loads(costs.dumps(table()))
+    body["levels"][OLD]["gru_f32"]["call"] = cost
+    file = tmp_path / "table.json"
+    file.write_text(json.dumps(body))
+    with pytest.raises(UsageError, match="is not a cost table"):
+        costs.load(file)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read the cost table") as caught:
+        costs.load(tmp_path / "none.json")
+    assert caught.value.why == "No such file or directory"
