@@ -47,7 +47,17 @@ def translate(program: ExportedProgram) -> tuple[ir.Model, ExportedProgram]:
         except Exception as error:
             raise explain_translation(error, program, registry) from error
     ir.passes.common.InlinePass()(model)
+    _widen_indices(model)
     return model, program
+
+
+def _widen_indices(model: ir.Model) -> None:
+    """The exporter hands int32 indices of torch on to operators that take int64 alone."""
+    for node in list(model.graph.all_nodes()):
+        if node.op_type in ("ScatterND", "GatherND") and node.domain == "":
+            cast = ir.node("Cast", [node.inputs[1]], {"to": ir.DataType.INT64.value})
+            node.graph.insert_before(node, cast)
+            node.replace_input_with(1, cast.outputs[0])
 
 
 @functools.cache
