@@ -4,7 +4,7 @@
 |---|---|---|---|
 | `magnitude` | abs(w) | weights | the common baseline |
 | `random` | uniform, seeded; counts stay exact | nothing | baseline, arXiv 2202.02643 |
-| `wanda` | abs(w) * rms(x_i) | inputs | arXiv 2306.11695 |
+| `wanda` | abs(w) * norm(x_i) | inputs | arXiv 2306.11695 |
 | `second-order` | w^2 / inv(H)_ii, the rest is re-fitted | inputs | OBS; arXiv 2301.00774 |
 | `dsnot` | as `wanda`, then swaps that cancel the error | inputs | arXiv 2310.08915 |
 | `gradient` | mean abs(w * d(v.y)/dw), v random signs | outputs | SNIP, arXiv 1810.02340 |
@@ -76,12 +76,12 @@ class Random(Criterion):
 
 
 class Wanda(Criterion):
-    """abs(w) * rms(x): a weight counts as much as it moves the layer's output."""
+    """abs(w) * norm(x): a weight counts as much as it moves the layer's output."""
 
     def scores(self, evidence: Evidence) -> Scores:
-        """Return the weights scaled by the size of their inputs."""
+        """Return the weights scaled by the size of their inputs, of the layer's whole output 1."""
         return {
-            m: np.abs(m.get()) * per_row(s.norms / np.sqrt(s.count), m)
+            m: np.abs(m.get()) * per_row(s.norms, m) / np.sqrt(s.error(m.get()) or 1)
             for m, s in evidence.statistics.items()
         }
 
@@ -90,7 +90,7 @@ class SecondOrder(Criterion):
     """Optimal brain surgeon on the layer's output error; see `second_order`."""
 
     def scores(self, evidence: Evidence) -> Scores:
-        """Return the growth of the layer's squared error per row, the others re-fitted."""
+        """Return how much of the layer's output is lost, the other weights re-fitted."""
         return {m: second_order.saliency(m, s) for m, s in evidence.statistics.items()}
 
     def prune(

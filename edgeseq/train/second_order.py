@@ -57,10 +57,10 @@ def refit(matrix: Matrix, dense: Array, statistics: Statistics, mask: Mask) -> A
 
 
 def saliency(matrix: Matrix, statistics: Statistics) -> Array:
-    """Return what removing each single weight costs, per row of inputs."""
+    """Return what removing each single weight costs, of the layer's whole output 1."""
     everything = np.ones(matrix.shape, np.bool_)
     costs = _costs(matrix, matrix.get().astype(np.float64), statistics, everything)
-    return costs / statistics.count
+    return costs / (statistics.error(matrix.get()) or 1)
 
 
 def _costs(matrix: Matrix, weights: Array, statistics: Statistics, mask: Mask) -> Array:

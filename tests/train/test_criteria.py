@@ -56,7 +56,7 @@ def test_the_fit_is_the_least_squares_solution(layer, text):
 def test_saliency_is_the_cost_of_removing_one_weight_with_the_others_refitted(layer):
     one, matrix, _, samples = layer
     statistics = Evidence(one, [matrix], samples).statistics[matrix]
-    found = second_order.saliency(matrix, statistics) * statistics.count
+    found = second_order.saliency(matrix, statistics) * statistics.error(matrix.get())
     dense = matrix.get().astype(float)
     damped = statistics.gram[0] + second_order.DAMPING * np.diag(
         statistics.gram[0]
