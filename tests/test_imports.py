@@ -20,6 +20,7 @@ LAYERS = [
     {"frontends", "passes", "kernels", "targets", "interp", "pipeline"},
     {"lower", "validate"},
     {"train"},
+    {"quantize"},
     {"bench", "report"},
     {"artifact"},
     {"api"},

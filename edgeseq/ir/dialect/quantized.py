@@ -25,6 +25,7 @@ from edgeseq.ir.dialect.text import DOMAIN, Variant, quantized
 
 OPS = frozenset({"QuantizedGRU", "QuantizedLSTM", "QuantizedRNN", "QuantizedMatMul"})
 OPSET = 26
+_OVERLOADS = 10  # the version of ONNX's format that brought them
 H_SCALE = 1.0 / 127
 Attribute = int | float | str | Sequence[str]
 
@@ -68,6 +69,7 @@ def define(model: ir.Model, made: ir.Node) -> None:
     for function in (*exact.functions(), body(made.op_type, variant(made))):
         model.functions.setdefault(function.identifier(), function)
     model.opset_imports.setdefault(DOMAIN, 1)
+    model.ir_version = max(model.ir_version, _OVERLOADS)
 
 
 def variant(made: ir.Node) -> Variant:

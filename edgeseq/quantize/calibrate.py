@@ -1,0 +1,114 @@
+"""Runs calibration samples through the float model and keeps what its activations were.
+
+ONNX Runtime computes, with the wanted values as further outputs; states start where the model says
+and are carried, so the statistics are those of the model in use, its first steps included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import onnxruntime
+
+from edgeseq.errors import UsageError
+from edgeseq.ir import facts
+from edgeseq.quantize.observers import Seen
+from edgeseq.train.calibration import Sample, data_inputs, is_stepwise, steps_of
+from edgeseq.validate import inputs
+
+Array = npt.NDArray[Any]
+
+ROWS = 4096  # kept of each activation, evenly over all samples
+
+
+class Runner:
+    """A model in ONNX Runtime that carries its states from call to call.
+
+    Args:
+        model: The model, its sizes bound and its states marked.
+        further: Names of values to return beside the outputs.
+    """
+
+    def __init__(self, model: ir.Model, further: Sequence[str] = ()) -> None:
+        self._pairs = {
+            str(v.name): state.output
+            for v in model.graph.inputs
+            if (state := facts.get(v, facts.State)) is not None
+        }
+        self._first = {
+            str(v.name): inputs.initial_state(v)
+            for v in model.graph.inputs
+            if v.name in self._pairs
+        }
+        self._model = model
+        self._stepwise = is_stepwise(model)
+        self._names = [str(v.name) for v in data_inputs(model)]
+        proto = ir.to_proto(model)
+        known = {v.name for v in proto.graph.output}
+        for name in further:
+            if name not in known:
+                proto.graph.output.add().name = name
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._outputs = [o.name for o in self._session.get_outputs()]
+
+    def __call__(self, sample: Sample) -> dict[str, list[Array]]:
+        """Return every output of every call: one call a step, or one for the whole sequence."""
+        states = dict(self._first)
+        rows: dict[str, list[Array]] = {name: [] for name in self._outputs}
+        for step in range(steps_of(sample, self._model) if self._stepwise else 1):
+            fed = {n: sample[n][step] if self._stepwise else sample[n] for n in self._names}
+            found = self._session.run(self._outputs, {**fed, **states})
+            for name, array in zip(self._outputs, found, strict=True):
+                rows[name].append(array)
+            states = {name: rows[output][-1] for name, output in self._pairs.items()}
+        return rows
+
+
+def watch(model: ir.Model, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, Seen]:
+    """Run the samples and return what was seen of each named value.
+
+    Raises:
+        UsageError: a value was NaN or infinite.
+    """
+    if not names:
+        return {}
+    runner = Runner(model, names)
+    pieces: dict[str, list[Array]] = {name: [] for name in names}
+    spans: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    share = max(1, ROWS // max(1, len(samples)))
+    for number, sample in enumerate(samples):
+        outputs = runner(sample)
+        for name in names:
+            rows = np.concatenate([a.reshape(-1, a.shape[-1]) for a in outputs[name]])
+            if not np.isfinite(rows).all():
+                raise _not_finite(name, number)
+            spans[name].append((float(rows.min()), float(rows.max())))
+            pick = np.linspace(0, len(rows) - 1, min(share, len(rows))).astype(np.int64)
+            pieces[name].append(rows[pick])
+    return {
+        name: Seen(
+            min(low for low, _ in spans[name]),
+            max(high for _, high in spans[name]),
+            tuple(spans[name]),
+            np.concatenate(pieces[name]),
+        )
+        for name in names
+    }
+
+
+def _not_finite(name: str, number: int) -> UsageError:
+    return UsageError(
+        f"value '{name}' is infinite or undefined in calibration sample {number + 1}",
+        why="a range cannot be chosen for it",
+        fix="leave out that sample, or keep its layer in float with --keep-float NAME",
+    )

@@ -1,0 +1,330 @@
+"""A layer -> the same layer of fewer bits.
+
+GRU, LSTM, RNN   int8: QuantizedGRU, QuantizedLSTM, QuantizedRNN
+MatMul, Gemm     int8: QuantizedMatMul, with the bias behind it; or, for other runtimes,
+                 QuantizeLinear, DequantizeLinear around the float product
+Gather           rows of levels, scaled after they were looked up
+all others       the weight alone, dequantized before use
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeseq.ir import dialect
+from edgeseq.ir.edit import Editor, data_of, sole_user
+from edgeseq.quantize import weights
+from edgeseq.quantize.layers import CONVOLUTION, EMBEDDING, LINEAR, RECURRENT, Array, Layer
+from edgeseq.quantize.observers import Encoding, Seen, encoding, loses, of_range
+from edgeseq.quantize.scheme import Scheme, Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What became of one layer.
+
+    Args:
+        name: The user's name of its first weight.
+        op_type: The operator it was.
+        scheme: As the user writes it.
+        activations: `static`, `dynamic`, or `float`.
+        elements: Number of its weights.
+        nbytes: Bytes of the weights now, scales included.
+        noise: Relative error of the weights, sum of squares over sum of squares.
+    """
+
+    name: str
+    op_type: str
+    scheme: str
+    activations: str
+    elements: int
+    nbytes: int
+    noise: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Rewriter:
+    """Rewrites the layers of one model.
+
+    Args:
+        edit: Of the model.
+        settings: The user's choices.
+        seen: What was seen of activations, by name; empty without samples.
+        qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
+    """
+
+    edit: Editor
+    settings: Settings
+    seen: Mapping[str, Seen]
+    qdq: bool = False
+
+    def rewrite(self, layer: Layer, scheme: Scheme) -> Change:
+        """Rewrite one layer."""
+        if layer.kind == EMBEDDING and scheme.weights == "int8":
+            return self._embedding(layer)
+        if scheme.activations and not layer.why_float:
+            if layer.kind == RECURRENT:
+                return self._recurrent(layer, scheme)
+            if layer.kind == LINEAR and not (self.qdq and self._static(layer.x)):
+                return self._linear(layer, scheme)
+        return self._weights_alone(layer, scheme)
+
+    # Integer products.
+
+    def _recurrent(self, layer: Layer, scheme: Scheme) -> Change:
+        node = layer.node
+        (w_value, w), (r_value, r) = layer.weights()
+        h_name = str(node.outputs[0].name)
+        w8 = weights.rounded(w.reshape(-1, w.shape[2]), scheme, self.settings, self._rows(layer.x))
+        h_rows = self.seen[h_name].rows if h_name in self.seen else None
+        r8 = weights.rounded(r.reshape(-1, r.shape[2]), scheme, self.settings, _one(h_rows, r))
+        x = self._encoding(layer.x)
+        bias = data_of(node.inputs[3]) if len(node.inputs) > 3 else None
+        if bias is None:
+            bias = np.zeros((w.shape[0], 2 * w.shape[1]), np.float32)
+        if self.settings.correct_bias and x is not None:
+            shift = self._shift(layer.x, w.reshape(-1, w.shape[2]), w8.floats(), x)
+            bias = bias.copy()
+            bias[:, : w.shape[1]] -= shift.reshape(w.shape[0], -1)
+        name = str(node.name)
+        constants = [
+            self._kept(w_value, w8.levels.reshape(w.shape)),
+            self._kept(r_value, r8.levels.reshape(r.shape)),
+            self.edit.constant(w8.scales.reshape(w.shape[:2]), f"{name}.W_scale"),
+            self.edit.constant(r8.scales.reshape(r.shape[:2]), f"{name}.R_scale"),
+            self.edit.constant(bias.astype(np.float32), f"{name}.B"),
+        ]
+        attributes = {**_attributes(node), **_input_scale(x), "h_scale": self._h_scale(layer)}
+        inputs = [layer.x, *constants, *node.inputs[4:]]
+        self._replace(node, f"Quantized{node.op_type}", inputs, attributes)
+        size = sum(scheme.nbytes(*layer.matrix(one)) for one in (w, r))
+        floats = (w8.floats().reshape(w.shape), r8.floats().reshape(r.shape))
+        noise = _noise([(w, floats[0]), (r, floats[1])])
+        how = "dynamic" if x is None else "static"
+        return Change(layer.name, node.op_type, scheme.text, how, w.size + r.size, size, noise)
+
+    def _linear(self, layer: Layer, scheme: Scheme) -> Change:
+        node = layer.node
+        ((value, stored),) = layer.weights()
+        get = node.attributes
+        w = stored if get.get_int("transB", 0) else stored.T  # [outputs, inputs]
+        w = np.ascontiguousarray(w * np.float32(get.get_float("alpha", 1.0)))
+        x = self._encoding(layer.x)
+        w8 = weights.rounded(w, scheme, self.settings, self._rows(layer.x))
+        bias, last = self._bias(node, len(w))
+        if self.settings.correct_bias and x is not None:
+            zero = np.zeros(len(w), np.float32) if bias is None else bias
+            bias = zero - self._shift(layer.x, w, w8.floats(), x)
+        name = str(node.name)
+        inputs: list[ir.Value | None] = [
+            layer.x,
+            self._kept(value, np.ascontiguousarray(w8.levels.T)),
+            self.edit.constant(w8.scales, f"{name}.W_scale"),
+        ]
+        if bias is not None:
+            inputs.append(self.edit.constant(bias.astype(np.float32), f"{name}.B"))
+        self._replace(last, "QuantizedMatMul", inputs, _input_scale(x))
+        if last is not node:
+            self.edit.remove(node)
+        how = "dynamic" if x is None else "static"
+        size = scheme.nbytes(*w.shape)
+        noise = _noise([(w, w8.floats())])
+        return Change(layer.name, node.op_type, scheme.text, how, w.size, size, noise)
+
+    def _bias(self, node: ir.Node, outputs: int) -> tuple[Array | None, ir.Node]:
+        """The constant row added to the product, and the node whose output has it."""
+        if node.op_type == "Gemm":
+            row = data_of(node.inputs[2]) if len(node.inputs) > 2 else None
+            if row is None:
+                return None, node
+            factor = np.float32(node.attributes.get_float("beta", 1.0))
+            return np.broadcast_to(row.reshape(-1) * factor, (outputs,)), node
+        user = sole_user(node.outputs[0])
+        if user is None or user.op_type != "Add" or user.graph is not node.graph:
+            return None, node
+        other = user.inputs[1] if user.inputs[0] is node.outputs[0] else user.inputs[0]
+        row = data_of(other)
+        rank = len(node.outputs[0].shape or ())
+        if row is None or row.size != outputs or row.shape[-1] != outputs or row.ndim > rank:
+            return None, node
+        return row.reshape(-1), user
+
+    # Weights alone.
+
+    def _weights_alone(self, layer: Layer, scheme: Scheme) -> Change:
+        node = layer.node
+        before = [data for _, data in layer.weights()]
+        alone = dataclasses.replace(scheme, activations=False)
+        pairs, size = [], 0
+        for slot, (value, data) in zip(layer.slots, layer.weights(), strict=True):
+            new, floats, used = self._weight(layer, value, data, alone)
+            node.replace_input_with(slot, new)
+            pairs.append((data, floats))
+            size += used.nbytes(*layer.matrix(data))
+            alone = used
+        products = self.qdq and layer.kind in (LINEAR, CONVOLUTION)
+        around = scheme.activations and products and self._around(layer)
+        text, how = (scheme.text, "static") if around else (alone.text, "float")
+        elements = sum(data.size for data in before)
+        return Change(layer.name, node.op_type, text, how, elements, size, _noise(pairs))
+
+    def _weight(
+        self, layer: Layer, value: ir.Value, data: Array, scheme: Scheme
+    ) -> tuple[ir.Value, Array, Scheme]:
+        """A weight behind its dequantization, its floats, and the scheme used."""
+        node = layer.node
+        if scheme.weights in ("bfloat16", "float16"):
+            half = weights.halved(data, scheme)
+            return weights.cast(self.edit, node, value, half), half.astype(np.float32), scheme
+        outputs_at = _outputs_axis(layer)
+        if scheme.weights == "int4" and layer.node.op_type == "ConvTranspose":
+            scheme = Scheme("int8")  # its inputs are no axis of the stored weight
+        moved = np.moveaxis(data, outputs_at, 0) if layer.kind != RECURRENT else data
+        matrix = moved.reshape(-1, data.shape[2]) if layer.kind == RECURRENT else _flat(moved)
+        rows = self._rows(layer.x) if layer.kind in (LINEAR, RECURRENT) else None
+        one = weights.rounded(matrix, scheme, self.settings, _one(rows, matrix))
+        floats = one.floats().reshape(moved.shape)
+        floats = floats if layer.kind == RECURRENT else np.moveaxis(floats, 0, outputs_at)
+        if one.group:
+            first = layer.kind == LINEAR and outputs_at == 1
+            new = weights.dequantized_groups(self.edit, node, value, one, inputs_first=first)
+        elif layer.kind == RECURRENT:
+            new = weights.dequantized(self.edit, node, value, one.levels, one.scales, 0)
+        else:
+            levels = np.moveaxis(one.levels.reshape(moved.shape), 0, outputs_at)
+            new = weights.dequantized(self.edit, node, value, levels, one.scales, outputs_at)
+        if new.shape is not None and len(new.shape) != data.ndim:
+            new = self.edit.reshape(node, new, data.shape)
+        return new, floats, scheme
+
+    def _embedding(self, layer: Layer) -> Change:
+        """Look up levels and scale, then multiply: the table stays int8 in memory."""
+        node, scheme = layer.node, Scheme("int8")
+        ((value, table),) = layer.weights()
+        one = weights.rounded(table, scheme, self.settings, None)
+        emit = self.edit.emit
+        factors = self.edit.constant(one.scales[:, None], f"{value.name}.scale")
+        rows = emit(node, "Gather", [self._kept(value, one.levels), layer.x], {"axis": 0})
+        scales = emit(node, "Gather", [factors, layer.x], {"axis": 0})
+        real = emit(node, "Cast", [rows], {"to": ir.DataType.FLOAT.value})
+        self.edit.replace_node(node, emit(node, "Mul", [real, scales]))
+        size, noise = scheme.nbytes(*table.shape), _noise([(table, one.floats())])
+        return Change(layer.name, "Gather", scheme.text, "float", table.size, size, noise)
+
+    # What they share.
+
+    def _around(self, layer: Layer) -> bool:
+        """Put QuantizeLinear and DequantizeLinear before a layer, where its input was seen."""
+        x = self._encoding(layer.x)
+        if x is None:
+            return False
+        name = str(layer.node.name)
+        scale = self.edit.constant(np.float32(x.scale), f"{name}.x_scale")
+        zero = self.edit.constant(np.uint8(x.zero_point), f"{name}.x_zero_point")
+        levels = self.edit.emit(layer.node, "QuantizeLinear", [layer.x, scale, zero])
+        real = self.edit.emit(layer.node, "DequantizeLinear", [levels, scale, zero])
+        layer.node.replace_input_with(0, real)
+        return True
+
+    def _static(self, x: ir.Value) -> bool:
+        return self._encoding(x) is not None
+
+    def _encoding(self, x: ir.Value) -> Encoding | None:
+        """Scale and zero point of an activation; None: dynamic."""
+        s, seen = self.settings, self.seen.get(str(x.name))
+        if s.activations == "dynamic" or seen is None:
+            return None
+        found = encoding(seen, s.observer, percentile=s.percentile, symmetric=s.symmetric)
+        return None if s.activations == "auto" and loses(found, seen.rows) else found
+
+    def _h_scale(self, layer: Layer) -> float:
+        """The scale of a state: what was seen of it; tanh bounds it to 1; else each step's own."""
+        h = str(layer.node.outputs[0].name)
+        if h in self.seen and self.settings.activations != "dynamic":
+            seen = self.seen[h]
+            return of_range(seen.low, seen.high, symmetric=True).scale
+        relu = layer.node.op_type == "RNN" and "Relu" in _attributes(layer.node)["activations"]
+        return 0.0 if relu else dialect.H_SCALE
+
+    def _rows(self, x: ir.Value) -> Array | None:
+        seen = self.seen.get(str(x.name))
+        return None if seen is None else seen.rows
+
+    def _shift(self, x: ir.Value, w: Array, w8: Array, how: Encoding) -> Array:
+        """The mean error of a product over the samples, [outputs]."""
+        rows = self.seen[str(x.name)].rows
+        return np.asarray(w8 @ how.round_trip(rows).mean(axis=0) - w @ rows.mean(axis=0))
+
+    def _kept(self, value: ir.Value, levels: Array) -> ir.Value:
+        """The levels of a weight, with its facts: its name in the source, its sparsity."""
+        made = self.edit.constant(levels, f"{value.name}.int8")
+        made.metadata_props.update(value.metadata_props)
+        return made
+
+    def _replace(
+        self,
+        node: ir.Node,
+        op_type: str,
+        inputs: list[ir.Value | None],
+        attributes: Mapping[str, dialect.quantized.Attribute],
+    ) -> ir.Node:
+        """Put a call of a quantized function in a node's place; names and shapes stay."""
+        made = dialect.node(self.edit.model, op_type, inputs, attributes, len(node.outputs))
+        assert node.graph is not None
+        node.graph.insert_before(node, made)
+        self.edit.inherit(made, node)
+        for old, new in zip(node.outputs, made.outputs, strict=True):
+            new.type, new.shape = old.type, old.shape
+            new.metadata_props.update(old.metadata_props)
+            name, old.name = old.name, None
+            new.name = name
+            old.replace_all_uses_with(new, replace_graph_outputs=True)
+        node.graph.remove(node, safe=True)
+        return made
+
+
+def _attributes(node: ir.Node) -> dict[str, dialect.quantized.Attribute]:
+    get = node.attributes
+    found: dict[str, dialect.quantized.Attribute] = {
+        "hidden_size": int(get.get_int("hidden_size", 0)),
+        "direction": get.get_string("direction", "forward"),
+    }
+    if node.op_type == "GRU":
+        found["linear_before_reset"] = int(get.get_int("linear_before_reset", 0))
+    if node.op_type == "RNN":
+        directions = 2 if found["direction"] == "bidirectional" else 1
+        names = get.get_strings("activations", ("Tanh",) * directions)
+        found["activations"] = [name.capitalize() for name in names]
+    return found
+
+
+def _input_scale(x: Encoding | None) -> dict[str, dialect.quantized.Attribute]:
+    if x is None:
+        return {"x_scale": 0.0, "x_zero_point": 127}
+    return {"x_scale": x.scale, "x_zero_point": x.zero_point}
+
+
+def _outputs_axis(layer: Layer) -> int:
+    """Where a stored weight has its outputs (of a recurrent one: behind the directions)."""
+    if layer.kind == RECURRENT or layer.node.op_type == "ConvTranspose":
+        return 1
+    return int(layer.kind == LINEAR and not layer.node.attributes.get_int("transB", 0))
+
+
+def _flat(moved: Array) -> Array:
+    return moved.reshape(len(moved), -1)
+
+
+def _one(rows: Array | None, w: Array) -> Array | None:
+    """Rows, where they are what a matrix is multiplied by."""
+    return rows if rows is not None and rows.shape[1] == w.shape[-1] else None
+
+
+def _noise(pairs: list[tuple[Array, Array]]) -> float:
+    error = sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in pairs)
+    size = sum(float(np.square(a, dtype=np.float64).sum()) for a, _ in pairs)
+    return error / size if size else 0.0

@@ -1,0 +1,144 @@
+"""A model -> the same model of fewer bits, and a report of what became of each layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx_ir as ir
+
+from edgeseq.errors import UsageError
+from edgeseq.ir.edit import Editor
+from edgeseq.quantize import calibrate
+from edgeseq.quantize.layers import EMBEDDING, RECURRENT, Layer, Left, find
+from edgeseq.quantize.observers import Seen
+from edgeseq.quantize.rewrite import Change, Rewriter
+from edgeseq.quantize.scheme import Scheme, Settings, parse
+from edgeseq.train.calibration import Sample
+
+_HUGE = 1e30
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """What a quantization did.
+
+    Args:
+        changes: Layers that changed, in the order of the graph.
+        left: Layers that did not, and why.
+        notes: What the user should know.
+    """
+
+    changes: tuple[Change, ...]
+    left: tuple[Left, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the quantized weights."""
+        return sum(c.nbytes for c in self.changes)
+
+    @property
+    def float_bytes(self) -> int:
+        """Bytes they had in float32."""
+        return sum(4 * c.elements for c in self.changes)
+
+
+def quantize(
+    model: ir.Model,
+    scheme: str | Mapping[str, str],
+    samples: Sequence[Sample] = (),
+    settings: Settings | None = None,
+    *,
+    qdq: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Quantized:
+    """Quantize a model in place.
+
+    Args:
+        model: Its sizes bound and its states marked.
+        scheme: `int8`, `w8`, `w4g32`, `bf16`, `fp16`; or layer name -> scheme, `float` for none.
+        samples: Calibration samples: with them int8 has static scales where that is possible.
+        settings: Further choices.
+        qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
+        progress: Told what is being done.
+
+    Raises:
+        UsageError: an unknown scheme or name, samples that give no range, nothing to quantize.
+    """
+    settings = settings or Settings()
+    edit = Editor(model)
+    layers, left = find(model)
+    chosen, kept = _choose(layers, scheme, settings)
+    left += kept
+    if not chosen:
+        raise UsageError(
+            "there is nothing to quantize",
+            at=[f"{one.name}: {one.reason}" for one in left[:8]],
+            why="no layer with constant float32 weights is left",
+        )
+    if progress is not None and samples:
+        progress(f"{len(samples)} calibration samples")
+    seen = calibrate.watch(model, _watched(model, edit, chosen), samples) if samples else {}
+    notes = list(_notes(chosen, seen, settings))
+    rewriter = Rewriter(edit, settings, seen, qdq)
+    changes = []
+    for layer, one in chosen:
+        if progress is not None:
+            progress(layer.name)
+        changes.append(rewriter.rewrite(layer, one))
+    edit.sweep()
+    return Quantized(tuple(changes), tuple(left), tuple(notes))
+
+
+def _choose(
+    layers: Sequence[Layer], scheme: str | Mapping[str, str], settings: Settings
+) -> tuple[list[tuple[Layer, Scheme]], list[Left]]:
+    chosen: list[tuple[Layer, Scheme]] = []
+    left: list[Left] = []
+    unused = set(settings.keep)
+    for layer in layers:
+        names = (layer.name, str(layer.node.name))
+        hits = {k for k in settings.keep if any(fnmatch.fnmatchcase(n, k) for n in names)}
+        unused -= hits
+        text = scheme if isinstance(scheme, str) else scheme.get(layer.name, "float")
+        if hits or text == "float":
+            left.append(Left(layer.name, "asked to stay in float"))
+        else:
+            chosen.append((layer, parse(text)))
+    if unused:
+        known = ", ".join(layer.name for layer in layers[:20])
+        raise UsageError(f"no layer is called '{sorted(unused)[0]}'", why=f"the layers: {known}")
+    return chosen, left
+
+
+def _watched(model: ir.Model, edit: Editor, chosen: Sequence[tuple[Layer, Scheme]]) -> list[str]:
+    """Names of the activations whose ranges or rows are of use."""
+    names: dict[str, None] = {}
+    for layer, _ in chosen:
+        if layer.kind == EMBEDDING or layer.node.graph is not model.graph:
+            continue  # what happens in the body of a loop cannot be looked at
+        names[str(layer.x.name)] = None
+        if layer.kind == RECURRENT:
+            y = layer.node.outputs[0]
+            if not y.name:
+                y.name = edit.name(f"{layer.node.name}.Y")
+            names[y.name] = None
+    return list(names)
+
+
+def _notes(
+    chosen: Sequence[tuple[Layer, Scheme]], seen: Mapping[str, Seen], settings: Settings
+) -> list[str]:
+    notes = []
+    integer = [layer for layer, scheme in chosen if scheme.activations]
+    if integer and not seen and settings.activations != "dynamic":
+        notes.append("no calibration samples: activations are scaled step by step (dynamic)")
+    notes += [f"{la.name}: weights only ({la.why_float})" for la in integer if la.why_float]
+    for name, one in seen.items():
+        if one.low == one.high:
+            notes.append(f"'{name}' is always {one.low:g} in the calibration samples")
+        if max(-one.low, one.high) > _HUGE:
+            notes.append(f"'{name}' reaches {max(-one.low, one.high):.1g} in the samples")
+    return notes
