@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Mapping
 
 
@@ -15,12 +16,23 @@ class Isa:
         header: The file in `kernels/c/simd/`, without `.h`.
         cpu: The compiler's name (`-mcpu` of zig).
         tvm: Entries of TVM's target dict that select this level for generated code.
+        flags: What a compiler that is not zig takes instead of `cpu`.
     """
 
     level: str
     header: str
     cpu: str
-    tvm: Mapping[str, str]
+    tvm: Mapping[str, object]
+    flags: tuple[str, ...] = ()
+
+
+class Form(enum.Enum):
+    """What the compiled files of a target are."""
+
+    SOURCE = "source"  # C that the user compiles
+    SHARED = "shared"  # a static and a shared ELF library
+    STATIC = "static"  # a static library
+    WASM = "wasm"  # one module per level, and the weights beside them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +48,11 @@ class Target:
             on, at init.
         generated: Level of the code that TVM generates: the least that the library runs on.
         machines: `platform.machine()` names that run it natively.
+        form: What the compiled files are.
+        link: Further flags of the linker.
+        package: Module of `edgeseq.packages` that writes what a developer's tools expect around
+            the library; "" for none.
+        engines: Modules of `edgeseq.engines` that run it on another machine, the usual one first.
     """
 
     name: str
@@ -45,6 +62,10 @@ class Target:
     isas: tuple[Isa, ...]
     generated: str
     machines: tuple[str, ...]
+    form: Form = Form.SHARED
+    link: tuple[str, ...] = ()
+    package: str = ""
+    engines: tuple[str, ...] = ()
 
     @property
     def source_only(self) -> bool:

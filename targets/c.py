@@ -1,6 +1,6 @@
 """Plain C99 source: one file that gcc or clang turns into the model, no dependency at all."""
 
-from edgeseq.targets._target import Target
+from edgeseq.targets._target import Form, Target
 
 TARGET = Target(
     name="c",
@@ -10,4 +10,5 @@ TARGET = Target(
     isas=(),
     generated="",
     machines=(),
+    form=Form.SOURCE,
 )

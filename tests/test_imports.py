@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors", "registry", ""},
     {"ir", "options", "flags", "recipe"},
-    {"frontends", "passes", "kernels", "targets", "interp", "pipeline"},
-    {"lower", "validate"},
+    {"frontends", "passes", "kernels", "targets", "interp", "pipeline", "packages"},
+    {"lower", "validate", "engines"},
     {"train"},
     {"quantize"},
     {"bench", "report"},

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 import tvm
 
-from edgeseq.errors import UsageError
 from edgeseq.ir import facts
 from edgeseq.kernels.schedules import cpu
 from edgeseq.lower import (
@@ -22,18 +19,13 @@ from edgeseq.lower import (
     relax_import,
     scan_body,
     scan_functions,
-    sources,
-    tir,
     weights,
 )
 from edgeseq.lower.arena import Layout, Port, Space
+from edgeseq.lower.emit import FAST_MATH
+from edgeseq.lower.emit import emit as emit
 from edgeseq.lower.interface import HEADER, Interface, State, Tensor, c_names
 from edgeseq.lower.program import Call, KernelCall, LoopCall
-from edgeseq.lower.toolchain import Toolchain
-from edgeseq.targets._target import Isa, Target
-
-# Contraction and reassociation let LLVM vectorise reductions; nothing that changes NaN or Inf.
-FAST_MATH = {"fast-math-contract": True, "fast-math-reassoc": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,120 +185,3 @@ def _ports(model: ir.Model, interface: Interface) -> tuple[list[Port], list[Port
         [inputs[str(v.name)] for v in model.graph.inputs],
         [outputs[str(v.name)] for v in model.graph.outputs],
     )
-
-
-def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> list[str]:
-    """Write the files of one target into a folder and return their names."""
-    if target.source_only:
-        return _emit_source(lowered, folder)
-    levels = target.dispatched(isa)
-    if not levels:
-        known = ", ".join(i.level for i in target.isas)
-        raise UsageError(f"target '{target.name}' has no level '{isa}'", fix=f"--isa: {known}")
-    return _emit_native(lowered, target, levels, folder)
-
-
-def _emit_source(lowered: Lowered, folder: Path) -> list[str]:
-    m = lowered.interface.name
-    generated = tir.c_source(_named(lowered))
-    header, source = sources.single(lowered.interface, lowered.layouts, lowered.weights, generated)
-    (folder / f"{m}.h").write_text(header)
-    (folder / f"{m}.c").write_text(source)
-    return [f"{m}.c", f"{m}.h"]
-
-
-def _named(lowered: Lowered) -> dict[str, Any]:
-    return {f"{lowered.interface.name}_t_{n}": f for n, f in lowered.kernels.items()}
-
-
-def _emit_native(
-    lowered: Lowered, target: Target, levels: Sequence[Isa], folder: Path
-) -> list[str]:
-    m = lowered.interface.name
-    text = sources.native(
-        lowered.interface, lowered.layouts, lowered.weights, [i.header for i in levels]
-    )
-    with tempfile.TemporaryDirectory(prefix="edgeseq-") as temporary:
-        work = Path(temporary)
-        objects = _compile_all(lowered, target, levels, text, work)
-        tools = Toolchain(target.triple, work)
-        tools.archive(objects, f"lib{m}.a")
-        exports = [f"{m}_{n}" for n in EXPORTS if n != "step" or lowered.interface.step]
-        tools.shared(objects, f"lib{m}.so", exports)
-        for name in (f"lib{m}.a", f"lib{m}.so"):
-            (folder / name).write_bytes((work / name).read_bytes())
-    (folder / f"{m}.h").write_text(text.header)
-    return [f"{m}.h", f"lib{m}.a", f"lib{m}.so"]
-
-
-EXPORTS = [
-    "state_size",
-    "arena_size",
-    "init",
-    "reset",
-    "step",
-    "run",
-    "save",
-    "load",
-    "version",
-    "strerror",
-]
-
-
-def _compile_all(
-    lowered: Lowered, target: Target, levels: Sequence[Isa], text: sources.Sources, work: Path
-) -> list[str]:
-    m = lowered.interface.name
-    tools = Toolchain(target.triple, work)
-    includes = [Path(), sources.kernel_folder()]
-    objects: list[str] = []
-
-    def compile_text(name: str, source: str, cpu_name: str) -> None:
-        (work / f"{name}.c").write_text(source)
-        tools.compile(f"{name}.c", f"{name}.o", cpu_name, includes)
-        objects.append(f"{name}.o")
-
-    (work / f"{m}.h").write_text(text.header)
-    (work / "table.h").write_text(text.table)
-    compile_text(f"{m}_entry", text.entry, levels[0].cpu)
-    for level in levels:
-        compile_text(f"{m}_{level.header}", text.kernels[level.header], level.cpu)
-    (work / "weights.bin").write_bytes(lowered.weights.blob() or bytes(64))
-    compile_text(f"{m}_weights", _incbin(f"{m}_weights", "weights.bin"), levels[0].cpu)
-    if lowered.kernels:
-        described = tvm.target.Target({**target.tvm, **levels[0].tvm, **FAST_MATH})
-        (work / f"{m}_generated.o").write_bytes(tir.object_code(_named(lowered), described))
-        objects.append(f"{m}_generated.o")
-        compile_text(f"{m}_math", _math(), levels[0].cpu)
-    return objects
-
-
-def _incbin(symbol: str, path: str) -> str:
-    return (
-        f'__asm__(".section .rodata\\n.balign 64\\n.globl {symbol}\\n.hidden {symbol}\\n'
-        f'{symbol}:\\n.incbin \\"{path}\\"\\n.previous\\n");\n'
-    )
-
-
-def _math() -> str:
-    """What generated code may call: esm.h, and the two functions LLVM makes of loops."""
-    hidden = '__attribute__((weak, visibility("hidden")))'
-    return f"""#include <stddef.h>
-#define ESM_FN {hidden}
-#include "esm.h"
-typedef uint64_t word __attribute__((aligned(1), may_alias));
-{hidden} void *memset(void *to, int value, size_t bytes) {{
-    unsigned char *p = to;
-    const uint64_t all = 0x0101010101010101ULL * (unsigned char)value;
-    for (; bytes >= 8; bytes -= 8, p += 8) *(word *)p = all;
-    for (; bytes; bytes--) *p++ = (unsigned char)value;
-    return to;
-}}
-{hidden} void *memcpy(void *to, const void *from, size_t bytes) {{
-    unsigned char *p = to;
-    const unsigned char *q = from;
-    for (; bytes >= 8; bytes -= 8, p += 8, q += 8) *(word *)p = *(const word *)q;
-    for (; bytes; bytes--) *p++ = *q++;
-    return to;
-}}
-"""

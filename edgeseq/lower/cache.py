@@ -41,9 +41,8 @@ def fetch(name: str, into: Path) -> list[str] | None:
     entry = folder() / name
     if not entry.is_dir():
         return None
-    found = sorted(p.name for p in entry.iterdir())
-    for file in found:
-        shutil.copyfile(entry / file, into / file)
+    found = sorted(p.relative_to(entry).as_posix() for p in entry.rglob("*") if p.is_file())
+    _copy(entry, into, found)
     return found
 
 
@@ -54,20 +53,25 @@ def store(name: str, source: Path, names: Iterable[str]) -> None:
         with tempfile.TemporaryDirectory(dir=folder(), prefix="new-") as temporary:
             staged = Path(temporary) / "entry"
             staged.mkdir()
-            for file in names:
-                shutil.copyfile(source / file, staged / file)
+            _copy(source, staged, names)
             staged.rename(folder() / name)
     except OSError:
         return
 
 
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+
+
 def own_hash() -> str:
     """Hash of the sources that decide what is emitted."""
     digest = hashlib.sha256()
-    for package in ("edgeseq.lower", "edgeseq.kernels", "edgeseq.targets"):
+    for package in ("edgeseq.lower", "edgeseq.kernels", "edgeseq.targets", "edgeseq.packages"):
         root = Path(str(files(package)))
         for path in sorted(root.rglob("*")):
-            if path.suffix in (".py", ".c", ".h", ".j2"):
+            if path.is_file() and path.suffix != ".pyc":
                 digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()
 

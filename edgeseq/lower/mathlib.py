@@ -105,26 +105,28 @@ def _horner(t: _Lanes, coefficients: tuple[float, ...], x: Any) -> Any:
 
 
 def _exp(t: _Lanes, x: Any) -> Any:
-    clamped = tirx.Max(tirx.Min(x, t.const(88.72)), t.const(-87.33))
-
     def reduced(v: Any) -> Any:
-        n = tirx.floor(v * t.const(1.44269504) + t.const(0.5))
-        return t.let(n, lambda n: t.let(
-            v - n * t.const(LN2_HIGH) - n * t.const(LN2_LOW), lambda r: scaled(n, r)))  # fmt: skip
+        # rounded by a conversion of a positive number: not every CPU has an instruction for floor
+        shifted = tirx.Cast(t.of("int32"), v * t.const(1.44269504) + t.const(256.5))
+        return t.let(shifted - t.const(256, "int32"), lambda k: near(v, k), "int32")
 
-    def scaled(n: Any, r: Any) -> Any:
+    def near(v: Any, k: Any) -> Any:
+        n = tirx.Cast(t.of("float32"), k)
+        return t.let(n, lambda n: t.let(
+            v - n * t.const(LN2_HIGH) - n * t.const(LN2_LOW), lambda r: scaled(k, r)))  # fmt: skip
+
+    def scaled(k: Any, r: Any) -> Any:
         p = _horner(t, _EXP, r) * r * r + r + t.const(1.0)
-        # 2^n in two halves: n may be 128, which one exponent field cannot hold
-        half = tirx.Cast(t.of("int32"), n) >> t.const(1, "int32")
-        rest = tirx.Cast(t.of("int32"), n) - half
-        return p * power_of_two(half) * power_of_two(rest)
+        # 2^k in two halves: k may be 128, which one exponent field cannot hold
+        half = k >> t.const(1, "int32")
+        return p * power_of_two(half) * power_of_two(k - half)
 
     def power_of_two(k: Any) -> Any:
         return tirx.reinterpret(
             t.of("float32"), (k + t.const(127, "int32")) << t.const(23, "int32")
         )
 
-    return t.let(clamped, reduced)
+    return t.let(tirx.Max(tirx.Min(x, t.const(88.72)), t.const(-87.33)), reduced)
 
 
 def _sigmoid(t: _Lanes, x: Any) -> Any:

@@ -78,9 +78,7 @@ def native(
         _MACROS,
         f"extern const uint8_t {m}_weights[];",
         *declarations,
-        f"static const struct {m}_kernels *const {m}_tables[] = {{"
-        + ", ".join(f"&{m}_kernels_{isa}" for isa in isas)
-        + "};",
+        _dispatch(m, isas),
     ]
     probe = _probe(m, isas)
     entry = "\n".join(top) + "\n\n" + _api(interface, printers, functions, probe)
@@ -160,8 +158,7 @@ def _program(printer: Printer, name: str) -> str:
     used = "\n".join(f"    (void){v};" for v in _unused(body, interface, name, printer.dispatch))
     setup = ["    uint8_t *const s = (uint8_t *)state;", "    uint8_t *const a = (uint8_t *)arena;"]
     if printer.dispatch:
-        level = f"((const struct {m}_header *)state)->isa"
-        setup.append(f"    const struct {m}_kernels *const k = {m}_tables[{level}];")
+        setup.append(f"    const struct {m}_kernels *const k = {m.upper()}_KERNELS(state);")
         setup.append(f"    const uint8_t *const w = {m}_weights;")
     t = ", int64_t T" if name == "run" else ""
     head = f"static void {m}_compute_{name}(void *state, void *arena{t}{_parameters(interface)}) {{"
@@ -198,6 +195,17 @@ def _kernel_file(names: Names, isa: str) -> str:
     members = ", ".join(names.wrappers.values()) or "0"
     lines.append(f"const struct {m}_kernels {m}_kernels_{isa} = {{{members}}};")
     return "\n".join(lines) + "\n"
+
+
+def _dispatch(m: str, isas: Sequence[str]) -> str:
+    """How a state finds its kernels: what `init` chose, or the only ones there are."""
+    if len(isas) == 1:
+        return f"#define {m.upper()}_KERNELS(state) (&{m}_kernels_{isas[0]})"
+    tables = ", ".join(f"&{m}_kernels_{isa}" for isa in isas)
+    return (
+        f"static const struct {m}_kernels *const {m}_tables[] = {{{tables}}};\n"
+        f"#define {m.upper()}_KERNELS(state) {m}_tables[((const struct {m}_header *)state)->isa]"
+    )
 
 
 def _probe(m: str, isas: Sequence[str]) -> str:

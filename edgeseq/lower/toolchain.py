@@ -1,9 +1,10 @@
-"""The C compiler: `CC` where set, else the clang in the ziglang wheel."""
+"""The C compiler: the user's where one is set, else the clang in the ziglang wheel."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeseq.errors import InternalError, ToolchainError
+from edgeseq.targets._target import Form, Isa, Target
 
 # libc-free code: no builtin may become a call, and nothing is unwound
 FLAGS = (
@@ -29,52 +31,68 @@ FLAGS = (
     "-ffunction-sections",
     "-w",
 )
+ANDROID_API = 21  # the first with 64-bit ARM
 _ZIG_ONLY = ("-fno-sanitize=all", "-g0")
 
 
 class Toolchain:
-    """Compiles and links for one triple.
+    """Compiles and links for one target.
+
+    `CC` is for targets that this machine runs, `CC_<triple>` (with `_` for `-`) for any target;
+    Android's also come from ANDROID_NDK_HOME. Else it is zig's clang.
 
     Args:
-        triple: E.g. `x86_64-linux-gnu`.
+        target: E.g. x86-64.
         folder: Working folder; commands run there, so that no path enters an object.
     """
 
-    def __init__(self, triple: str, folder: Path) -> None:
-        self.triple = triple
+    def __init__(self, target: Target, folder: Path) -> None:
+        self.target = target
         self.folder = folder
-        given = os.environ.get("CC")
+        given = _given(target)
         self.zig = given is None
-        self.cc = shlex.split(given) if given else [sys.executable, "-m", "ziglang", "cc"]
+        self.cc = given if given is not None else [sys.executable, "-m", "ziglang", "cc"]
         if self.zig and importlib.util.find_spec("ziglang") is None:
             raise ToolchainError(
-                "no C compiler for native targets",
-                why="neither CC is set nor the ziglang package installed",
-                fix="pip install 'edgeseq[compile]', or set CC to a clang or gcc",
+                f"no C compiler for target '{target.name}'",
+                why=f"neither {_variable(target)} is set nor the ziglang package installed",
+                fix=f"pip install 'edgeseq[compile]', or set {_variable(target)} to a clang or gcc",
             )
-        if not self.zig and shutil.which(self.cc[0]) is None:
+        if shutil.which(self.cc[0]) is None:
             raise ToolchainError(
                 f"the C compiler '{self.cc[0]}' was not found", fix="set CC to a clang or gcc"
             )
 
-    def compile(self, source: str, output: str, cpu: str, includes: Sequence[Path]) -> None:
+    def compile(self, source: str, output: str, level: Isa, includes: Sequence[Path]) -> None:
         """Compile one C file of the folder for a CPU level."""
         flags = [*FLAGS, *(f"-I{path}" for path in includes)]
+        if self.target.form is Form.WASM:
+            flags.remove("-fPIC")  # addresses are constants there
         if self.zig:
-            flags += [*_ZIG_ONLY, "-target", self.triple, f"-mcpu={cpu}"]
+            flags += [*_ZIG_ONLY, "-target", self.target.triple, f"-mcpu={level.cpu}"]
+        elif level.cpu.startswith("x86_64"):
+            flags.append(f"-march={level.cpu.replace('_v', '-v').replace('_', '-')}")
         else:
-            flags.append(f"-march={cpu.replace('_v', '-v').replace('_', '-')}")
+            flags += level.flags
         self.run([*self.cc, *flags, "-c", source, "-o", output])
 
-    def shared(self, objects: Sequence[str], output: str, exports: Sequence[str]) -> None:
-        """Link a stripped shared library that exports only `exports`."""
+    def shared(
+        self, objects: Sequence[str], output: str, exports: Sequence[str], more: Sequence[str] = ()
+    ) -> None:
+        """Link a stripped shared library that exports only `exports` and needs nothing."""
         script = self.folder / "exports.map"
         script.write_text(f"{{ global: {'; '.join(exports)}; local: *; }};\n")
         flags = ["-shared", "-nostdlib", "-s", "-Wl,--gc-sections", "-Wl,--build-id=none"]
-        flags += [f"-Wl,--version-script={script.name}", f"-Wl,-soname,{output}"]
-        if self.zig:
-            flags += ["-target", self.triple]
-        self.run([*self.cc, *flags, *objects, "-o", output])
+        flags += [f"-Wl,--version-script={script.name}", f"-Wl,-soname,{output}", "-Wl,-z,defs"]
+        self.run([*self.cc, *flags, *more, *self._triple(), *objects, "-o", output])
+
+    def wasm(self, objects: Sequence[str], output: str, exports: Sequence[str]) -> None:
+        """Link a stripped module without imports, which exports only `exports` and its memory."""
+        # the stack comes first, so that running over its end traps
+        flags = ["--no-entry", "--strip-all", "--gc-sections", "--stack-first"]
+        flags += ["-z", "stack-size=65536", *(f"--export={name}" for name in exports)]
+        linker = [sys.executable, "-m", "ziglang", "wasm-ld"] if self.zig else ["wasm-ld"]
+        self.run([*linker, *flags, *objects, "-o", output])
 
     def archive(self, objects: Sequence[str], output: str) -> None:
         """Make a static library."""
@@ -86,3 +104,34 @@ class Toolchain:
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise InternalError(f"{shlex.join(command)}\n{done.stderr[-4000:]}")
+
+    def _triple(self) -> list[str]:
+        return ["-target", self.target.triple] if self.zig else []
+
+
+def _variable(target: Target) -> str:
+    return f"CC_{target.triple.replace('-', '_')}"
+
+
+def _given(target: Target) -> list[str] | None:
+    """The compiler that the user chose for a target."""
+    command = os.environ.get(_variable(target))
+    if command is None and platform.machine() in target.machines:
+        command = os.environ.get("CC")
+    if command is not None:
+        return shlex.split(command)
+    ndk = os.environ.get("ANDROID_NDK_HOME")
+    if ndk and target.triple.endswith("-android"):
+        return _ndk(Path(ndk), target)
+    return None
+
+
+def _ndk(folder: Path, target: Target) -> list[str]:
+    found = sorted(folder.glob("toolchains/llvm/prebuilt/*/bin/clang"))
+    if not found:
+        raise ToolchainError(
+            f"no compiler in the NDK '{folder}'",
+            why="toolchains/llvm/prebuilt/*/bin/clang is not there",
+            fix="set ANDROID_NDK_HOME to an NDK, or unset it to use zig's clang",
+        )
+    return [str(found[0]), f"--target={target.triple}{ANDROID_API}"]

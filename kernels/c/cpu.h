@@ -50,6 +50,7 @@ ES_CPU_FN int es_cpu_has_avx512(void) {
 #endif
 
 ES_CPU_FN int es_cpu_has_neon(void) { return 1; }
+ES_CPU_FN int es_cpu_has_wasm(void) { return 1; }
 ES_CPU_FN int es_cpu_has_scalar(void) { return 1; }
 
 #endif

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgeseq.targets.x86_64 import TARGET as X86_64
 
 from edgeseq.lower import mathlib, sources
 from edgeseq.lower.toolchain import Toolchain
@@ -30,8 +31,8 @@ def esm(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     (work / "esm.c").write_text(
         '#define ESM_FN __attribute__((visibility("default")))\n#include "esm.h"\n'
     )
-    tools = Toolchain("x86_64-linux-gnu", work)
-    tools.compile("esm.c", "esm.o", "x86_64_v3", [sources.kernel_folder()])
+    tools = Toolchain(X86_64, work)
+    tools.compile("esm.c", "esm.o", X86_64.isas[1], [sources.kernel_folder()])
     tools.shared(["esm.o"], "libesm.so", ["esm_*"])
     return ctypes.CDLL(str(work / "libesm.so"))
 
@@ -121,7 +122,7 @@ def generated(name: str, x: np.ndarray, folder: Path) -> np.ndarray:
     function = cpu.schedule(te.create_prim_func([source, result]))
     target = tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v3"})
     (folder / "k.o").write_bytes(tir.object_code({"k": function}, target))
-    Toolchain("x86_64-linux-gnu", folder).shared(["k.o"], "libk.so", ["k"])
+    Toolchain(X86_64, folder).shared(["k.o"], "libk.so", ["k"])
     y = np.empty_like(x)
     kernel = ctypes.CDLL(str(folder / "libk.so")).k
     kernel(x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p))

@@ -1,0 +1,151 @@
+"""Programs -> the files of a target: libraries, modules, C source, and the package around them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tvm
+
+from edgeseq.errors import UsageError
+from edgeseq.lower import blob, runtime_support, sources, tir
+from edgeseq.lower.toolchain import Toolchain
+from edgeseq.targets._target import Form, Isa, Target
+
+if TYPE_CHECKING:
+    from edgeseq.lower.build import Lowered
+
+# Contraction and reassociation let LLVM vectorise reductions; nothing that changes NaN or Inf.
+FAST_MATH = {"fast-math-contract": True, "fast-math-reassoc": True}
+EXPORTS = [
+    "state_size",
+    "arena_size",
+    "init",
+    "reset",
+    "step",
+    "run",
+    "save",
+    "load",
+    "version",
+    "strerror",
+]
+
+
+def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> list[str]:
+    """Write the files of one target into a folder and return their names."""
+    if target.form is Form.SOURCE:
+        return _emit_source(lowered, folder)
+    levels = target.dispatched(isa)
+    if not levels:
+        known = ", ".join(i.level for i in target.isas)
+        raise UsageError(f"target '{target.name}' has no level '{isa}'", fix=f"--isa: {known}")
+    with tempfile.TemporaryDirectory(prefix="edgeseq-") as temporary:
+        work = Path(temporary)
+        if target.form is Form.WASM:
+            names = _emit_wasm(lowered, target, levels, work)
+        else:
+            names = _emit_native(lowered, target, levels, work)
+        for name in names:
+            (folder / name).write_bytes((work / name).read_bytes())
+    if target.package:
+        packager = importlib.import_module(f"edgeseq.packages.{target.package}")
+        names += packager.write(lowered.interface, target, folder)
+    return names
+
+
+def exports(lowered: Lowered) -> list[str]:
+    """The C functions of a model."""
+    m = lowered.interface.name
+    return [f"{m}_{n}" for n in EXPORTS if n != "step" or lowered.interface.step]
+
+
+def _emit_source(lowered: Lowered, folder: Path) -> list[str]:
+    m = lowered.interface.name
+    generated = tir.c_source(_named(lowered))
+    header, source = sources.single(lowered.interface, lowered.layouts, lowered.weights, generated)
+    (folder / f"{m}.h").write_text(header)
+    (folder / f"{m}.c").write_text(source)
+    return [f"{m}.c", f"{m}.h"]
+
+
+def _emit_native(lowered: Lowered, target: Target, levels: Sequence[Isa], work: Path) -> list[str]:
+    m = lowered.interface.name
+    compiling = _Compiling(lowered, target, levels, work)
+    (work / "weights.bin").write_bytes(lowered.weights.blob() or bytes(64))
+    compiling.source(f"{m}_weights", blob.included(f"{m}_weights", target.triple))
+    objects = compiling.everything()
+    compiling.tools.archive(objects, f"lib{m}.a")
+    names = [f"{m}.h", f"lib{m}.a"]
+    if target.form is Form.SHARED:
+        compiling.tools.shared(objects, f"lib{m}.so", exports(lowered), target.link)
+        names.append(f"lib{m}.so")
+    return names
+
+
+def _emit_wasm(lowered: Lowered, target: Target, levels: Sequence[Isa], work: Path) -> list[str]:
+    """One module per level: the first is `<m>.wasm`. The weights are read into its memory."""
+    m = lowered.interface.name
+    weights = lowered.weights.blob() or bytes(64)
+    (work / f"{m}.weights.bin").write_bytes(weights)
+    names = [f"{m}.weights.bin"]
+    for level in levels:
+        compiling = _Compiling(lowered, target, [level], work)
+        compiling.source(f"{m}_weights", blob.reserved(f"{m}_weights", weights))
+        objects = compiling.everything()
+        name = f"{m}.wasm" if level is target.isas[0] else f"{m}.{level.level}.wasm"
+        visible = [*exports(lowered), f"{m}_weights", f"{m}_weights_differ", "__heap_base"]
+        compiling.tools.wasm(objects, name, visible)
+        names.append(name)
+    return names
+
+
+@dataclasses.dataclass
+class _Compiling:
+    """The objects of one model for one target, and the folder they are made in."""
+
+    lowered: Lowered
+    target: Target
+    levels: Sequence[Isa]
+    work: Path
+
+    def __post_init__(self) -> None:
+        self.tools = Toolchain(self.target, self.work)
+        self.objects: list[str] = []
+
+    def source(self, name: str, text: str, level: Isa | None = None) -> None:
+        """Compile a C file."""
+        (self.work / f"{name}.c").write_text(text)
+        includes = [Path(), sources.kernel_folder()]
+        self.tools.compile(f"{name}.c", f"{name}.o", level or self.levels[0], includes)
+        self.objects.append(f"{name}.o")
+
+    def everything(self) -> list[str]:
+        """Compile entry, kernels and generated code; return all objects."""
+        interface = self.lowered.interface
+        m = interface.name
+        headers = [level.header for level in self.levels]
+        text = sources.native(interface, self.lowered.layouts, self.lowered.weights, headers)
+        (self.work / f"{m}.h").write_text(text.header)
+        (self.work / "table.h").write_text(text.table)
+        self.source(f"{m}_entry", text.entry)
+        for level in self.levels:
+            self.source(f"{m}_{level.header}", text.kernels[level.header], level)
+        if self.lowered.kernels:
+            self._generated()
+        return self.objects
+
+    def _generated(self) -> None:
+        m = self.lowered.interface.name
+        described = tvm.target.Target({**self.target.tvm, **self.levels[0].tvm, **FAST_MATH})
+        code = tir.object_code(_named(self.lowered), described)
+        (self.work / f"{m}_generated.o").write_bytes(code)
+        self.objects.append(f"{m}_generated.o")
+        self.source(f"{m}_math", runtime_support.text())
+
+
+def _named(lowered: Lowered) -> Mapping[str, Any]:
+    return {f"{lowered.interface.name}_t_{n}": f for n, f in lowered.kernels.items()}
