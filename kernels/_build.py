@@ -38,6 +38,7 @@ class Isa:
         gcc: Compile with `cc` instead of zig.
         emulator: The command that runs a program for it, where this machine cannot.
         runner: `wasmtime`: it runs inside of that package.
+        only: Part of the names of the kernels that it changes; others are as without it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Isa:
     gcc: bool = False
     emulator: tuple[str, ...] = ()
     runner: str = ""
+    only: str = ""
 
     @property
     def native(self) -> bool:
@@ -73,7 +75,21 @@ _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 ISAS = (
     Isa("avx512", "ES_ISA_AVX512", cpu="x86_64_v4", march="x86-64-v4", needs=_AVX512),
+    Isa(
+        "avx512-vnni",
+        "ES_ISA_AVX512VNNI",
+        cpu="x86_64_v4+avx512vnni",
+        needs=_AVX512 | {"avx512_vnni"},
+        only="_i8",
+    ),
     Isa("avx2", "ES_ISA_AVX2", cpu="x86_64_v3", march="x86-64-v3", needs=_AVX2),
+    Isa(
+        "avx2-vnni",
+        "ES_ISA_AVX2VNNI",
+        cpu="x86_64_v3+avxvnni",
+        needs=_AVX2 | {"avx_vnni"},
+        only="_i8",
+    ),
     Isa("sse2", "ES_ISA_SSE2", cpu="x86_64_v2", march="x86-64"),
     Isa("c", cpu="x86_64"),
     Isa("c-one-lane", "ES_NO_VECTORS", cpu="x86_64"),
@@ -149,7 +165,9 @@ _EXPORT = """#if defined(__wasm__)
 def wrapper(kernel: Kernel) -> str:
     """C of `<name>(sizes..., pointers...)`, exported."""
     sizes = [f"int {name}" for name in kernel.sizes]
-    names = {"float32": "float"} | {n: f"{n}_t" for n in ("int32", "int64", "uint8", "uint16")}
+    names = {"float32": "float"} | {
+        n: f"{n}_t" for n in ("int8", "int32", "int64", "uint8", "uint16")
+    }
     pointers = [
         f"{'const ' if a.role in (Role.IN, Role.CONST) else ''}{names[a.dtype]} *{a.name}"
         for a in kernel.args

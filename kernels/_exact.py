@@ -1,8 +1,9 @@
 """sigmoid, tanh, exp and quantization in float32 that have the same bits everywhere.
 
-Every line below is one IEEE operation in float32, rounded to nearest even, in the order written: no
+Every operation below is one of IEEE's in float32, rounded to nearest even, in the order written: no
 fused multiply-add, no reassociation. c/exact.h computes the same on every instruction set, and the
-functions of the `edgeseq` domain spell it in ONNX (Mul, Add, Sub, Div, Min, Max, Round, Cast, Gather).
+functions of the `edgeseq` domain spell it in ONNX (Mul, Add, Sub, Div, Min, Max, Abs, Round, Cast,
+Gather).
 
 `exp(x)`, for -87 <= x <= 87:
 
@@ -44,7 +45,7 @@ TANH_LIMIT = F(9.05)
 TANH_P = (F(1.32658442e-8), F(2.05451036e-5), F(0.00349170269), F(0.133777543), F(1.0))
 TANH_Q = (F(7.74024724e-7), F(3.27927932e-4), F(0.0258622014), F(0.46711069), F(1.0))
 
-# A carried product is rounded to multiples of 2^-123: no denormals, which cost a hundred cycles each.
+# A carried product is rounded to multiples of 2^-123: denormals cost a hundred cycles each.
 FLUSH = F(2.0**-100)
 
 LEVELS = 254  # quantized activations lie in 0..254: two of them times weights fit sixteen bits

@@ -1,9 +1,9 @@
 /*
  * What every kernel stands on: no libc, no allocation, no globals.
  *
- * Define one of ES_ISA_AVX512, ES_ISA_AVX2, ES_ISA_SSE2, ES_ISA_NEON, ES_ISA_WASM before including
- * a kernel, and compile for that instruction set; none of them means plain C. One translation unit
- * has one instruction set.
+ * Define one of ES_ISA_AVX512VNNI, ES_ISA_AVX512, ES_ISA_AVX2VNNI, ES_ISA_AVX2, ES_ISA_SSE2,
+ * ES_ISA_NEON, ES_ISA_WASM before including a kernel, and compile for that instruction set; none of
+ * them means plain C. One translation unit has one instruction set.
  */
 #ifndef ES_H
 #define ES_H
@@ -11,8 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Kernels are inlined into wrappers that know their sizes, so that the sizes fold away. */
-#if defined(__OPTIMIZE__)
+/*
+ * Kernels are inlined into wrappers that know their sizes, so that the sizes fold away. ES_ANY_SIZE:
+ * the wrappers do not know them (tests), so this would only cost time.
+ */
+#if defined(__OPTIMIZE__) && !defined(ES_ANY_SIZE)
 #define ES_FN static inline __attribute__((always_inline, unused))
 #define ES_FN_RARE static __attribute__((noinline, unused)) /* for what would be large everywhere */
 #elif defined(__GNUC__) /* nothing folds at -O0: every tile, inlined into every other, explodes */
@@ -24,7 +27,10 @@
 #endif
 
 /* ES_UNROLL: a loop over the registers of a tile. ES_LOOP: keep this loop as small as it is. */
-#if defined(__clang__)
+#if defined(ES_ANY_SIZE)
+#define ES_UNROLL
+#define ES_LOOP
+#elif defined(__clang__)
 #define ES_UNROLL _Pragma("clang loop unroll(full)")
 #define ES_LOOP _Pragma("clang loop unroll(disable) vectorize(disable)")
 #elif defined(__GNUC__)
@@ -35,8 +41,12 @@
 #define ES_LOOP
 #endif
 
-#if defined(ES_ISA_AVX512)
+#if defined(ES_ISA_AVX512VNNI)
+#include "simd/avx512vnni.h"
+#elif defined(ES_ISA_AVX512)
 #include "simd/avx512.h"
+#elif defined(ES_ISA_AVX2VNNI)
+#include "simd/avx2vnni.h"
 #elif defined(ES_ISA_AVX2)
 #include "simd/avx2.h"
 #elif defined(ES_ISA_SSE2)

@@ -21,7 +21,7 @@ FAMILIES = {name: registry.find("kernels", name).KERNELS for name in registry.na
 KERNELS = [(family, kernel) for family, kernels in FAMILIES.items() for kernel in kernels]
 
 # Always: what lowering ships, and plain C by gcc. The others take as long and find the same bugs.
-USUAL = {"avx512", "avx2", "sse2", "c-gcc"}
+USUAL = {"avx512", "avx512-vnni", "avx2", "sse2", "c-gcc"}
 ALL_ISAS = [
     pytest.param(isa, id=isa.name, marks=() if isa.name in USUAL else pytest.mark.slow)
     for isa in ISAS
@@ -68,6 +68,8 @@ def run_cases(
 @pytest.mark.parametrize("isa", ALL_ISAS)
 @pytest.mark.parametrize(("family", "kernel"), KERNELS, ids=[k.name for _, k in KERNELS])
 def test_cases(family: str, kernel: Kernel, isa: Isa, libraries: Libraries) -> None:
+    if isa.only not in kernel.name:
+        pytest.skip(f"{isa.name} changes only kernels named *{isa.only}*")
     library = libraries.get(isa, kernel.source)  # compiles everywhere, runs where it can
     if why := isa.missing():
         pytest.skip(why)

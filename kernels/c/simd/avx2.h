@@ -66,3 +66,58 @@ ES_FN es_v es_pow2_of_bits(es_v t) {
   __m256i n = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_set1_epi32(0x3f800000)));
 }
+
+typedef __m256i es_i;
+typedef struct {
+  es_i all, even, odd;
+} es_quad;
+#define ES_DOT_ZERO 0
+
+ES_FN float es_peak(es_v v) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+}
+/* An empty instruction that could have changed v: gcc would merge the product with an addition. */
+ES_FN es_v es_product(es_v a, es_v b) {
+  es_v v = es_mul(a, b);
+  __asm__("" : "+x"(v));
+  return v;
+}
+ES_FN es_i es_iset(int a) { return _mm256_set1_epi32(a); }
+ES_FN es_i es_iadd(es_i a, es_i b) { return _mm256_add_epi32(a, b); }
+ES_FN es_i es_imul(es_i a, es_i b) { return _mm256_mullo_epi32(a, b); }
+ES_FN es_i es_iand(es_i a, es_i b) { return _mm256_and_si256(a, b); }
+ES_FN es_i es_ishr(es_i a, const int n) { return _mm256_srli_epi32(a, n); }
+ES_FN es_v es_to_float(es_i a) { return _mm256_cvtepi32_ps(a); }
+ES_FN es_i es_to_int(es_v v) { return _mm256_cvtps_epi32(v); }
+ES_FN es_i es_load_s8(const int8_t *p) {
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
+ES_FN es_i es_load_u8(const uint8_t *p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
+ES_FN void es_store_u8(uint8_t *p, es_i v) {
+  __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(w, w));
+}
+ES_FN es_quad es_load_quad(const uint8_t *q) {
+  es_quad x;
+  x.all = _mm256_broadcastd_epi32(_mm_loadu_si32(q));
+  x.even = _mm256_and_si256(x.all, _mm256_set1_epi16(255));
+  x.odd = _mm256_srli_epi16(x.all, 8);
+  return x;
+}
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int pairs) {
+  const es_i v = _mm256_loadu_si256((const __m256i *)w);
+#if defined(__AVXVNNI__)
+  (void)pairs;
+  return _mm256_dpbusd_avx_epi32(acc, x.all, v);
+#else
+  if (pairs)
+    return es_iadd(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(x.all, v), _mm256_set1_epi16(1)));
+  const es_i even = _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8), odd = _mm256_srai_epi16(v, 8);
+  acc = es_iadd(acc, _mm256_madd_epi16(even, x.even));
+  return es_iadd(acc, _mm256_madd_epi16(odd, x.odd));
+#endif
+}

@@ -1,6 +1,6 @@
-/* AVX-512F: 16 lanes, 32 registers. The interface is described in scalar.h. */
-#if !defined(__AVX512F__)
-#error "compile with AVX-512F enabled (x86-64-v4)"
+/* AVX-512: 16 lanes, 32 registers. The interface is described in scalar.h. */
+#if !defined(__AVX512F__) || !defined(__AVX512BW__)
+#error "compile with AVX-512F and AVX-512BW enabled (x86-64-v4)"
 #endif
 #include <immintrin.h>
 
@@ -41,4 +41,54 @@ ES_FN es_v es_where_gt(es_v a, es_v b, es_v yes, es_v no) {
 ES_FN es_v es_pow2_of_bits(es_v t) {
   __m512i n = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(0x3f800000)));
+}
+
+typedef __m512i es_i;
+typedef struct {
+  es_i all, even, odd;
+} es_quad;
+#define ES_DOT_ZERO 0
+
+ES_FN float es_peak(es_v v) { return _mm512_reduce_max_ps(v); }
+/* An empty instruction that could have changed v: gcc would merge the product with an addition. */
+ES_FN es_v es_product(es_v a, es_v b) {
+  es_v v = es_mul(a, b);
+  __asm__("" : "+v"(v));
+  return v;
+}
+ES_FN es_i es_iset(int a) { return _mm512_set1_epi32(a); }
+ES_FN es_i es_iadd(es_i a, es_i b) { return _mm512_add_epi32(a, b); }
+ES_FN es_i es_imul(es_i a, es_i b) { return _mm512_mullo_epi32(a, b); }
+ES_FN es_i es_iand(es_i a, es_i b) { return _mm512_and_epi32(a, b); }
+ES_FN es_i es_ishr(es_i a, const int n) { return _mm512_srli_epi32(a, (unsigned)n); }
+ES_FN es_v es_to_float(es_i a) { return _mm512_cvtepi32_ps(a); }
+ES_FN es_i es_to_int(es_v v) { return _mm512_cvtps_epi32(v); }
+ES_FN es_i es_load_s8(const int8_t *p) {
+  return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+ES_FN es_i es_load_u8(const uint8_t *p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+ES_FN void es_store_u8(uint8_t *p, es_i v) {
+  _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));
+}
+ES_FN es_quad es_load_quad(const uint8_t *q) {
+  es_quad x;
+  x.all = _mm512_broadcastd_epi32(_mm_loadu_si32(q));
+  x.even = _mm512_and_si512(x.all, _mm512_set1_epi16(255));
+  x.odd = _mm512_srli_epi16(x.all, 8);
+  return x;
+}
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int pairs) {
+  const es_i v = _mm512_loadu_si512(w);
+#if defined(__AVX512VNNI__)
+  (void)pairs;
+  return _mm512_dpbusd_epi32(acc, x.all, v);
+#else
+  if (pairs)
+    return es_iadd(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(x.all, v), _mm512_set1_epi16(1)));
+  const es_i even = _mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8), odd = _mm512_srai_epi16(v, 8);
+  acc = es_iadd(acc, _mm512_madd_epi16(even, x.even));
+  return es_iadd(acc, _mm512_madd_epi16(odd, x.odd));
+#endif
 }

@@ -61,3 +61,53 @@ ES_FN es_v es_pow2_of_bits(es_v t) {
   uint32x4_t n = vshlq_n_u32(vreinterpretq_u32_f32(t), 23);
   return vreinterpretq_f32_u32(vaddq_u32(n, vdupq_n_u32(0x3f800000)));
 }
+
+typedef int32x4_t es_i;
+typedef int8x16_t es_quad;
+#define ES_DOT_ZERO 127 /* products of signed bytes */
+
+ES_FN float es_peak(es_v v) { return vmaxvq_f32(v); }
+/* An empty instruction that could have changed v: gcc would merge the product with an addition. */
+ES_FN es_v es_product(es_v a, es_v b) {
+  es_v v = es_mul(a, b);
+  __asm__("" : "+w"(v));
+  return v;
+}
+ES_FN es_i es_iset(int a) { return vdupq_n_s32(a); }
+ES_FN es_i es_iadd(es_i a, es_i b) { return vaddq_s32(a, b); }
+ES_FN es_i es_imul(es_i a, es_i b) { return vmulq_s32(a, b); }
+ES_FN es_i es_iand(es_i a, es_i b) { return vandq_s32(a, b); }
+ES_FN es_i es_ishr(es_i a, const int n) {
+  return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-n)));
+}
+ES_FN es_v es_to_float(es_i a) { return vcvtq_f32_s32(a); }
+ES_FN es_i es_to_int(es_v v) { return vcvtnq_s32_f32(v); }
+ES_FN uint32_t es_four(const void *p) {
+  const uint8_t *b = (const uint8_t *)p;
+  return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+ES_FN es_i es_load_s8(const int8_t *p) {
+  return vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(es_four(p)))));
+}
+ES_FN es_i es_load_u8(const uint8_t *p) {
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(es_four(p))))));
+}
+ES_FN void es_store_u8(uint8_t *p, es_i v) {
+  p[0] = (uint8_t)vgetq_lane_s32(v, 0);
+  p[1] = (uint8_t)vgetq_lane_s32(v, 1);
+  p[2] = (uint8_t)vgetq_lane_s32(v, 2);
+  p[3] = (uint8_t)vgetq_lane_s32(v, 3);
+}
+ES_FN es_quad es_load_quad(const uint8_t *q) {
+  return vreinterpretq_s8_u32(vdupq_n_u32(es_four(q)));
+}
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int pairs) {
+  const int8x16_t v = vld1q_s8(w);
+  (void)pairs;
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(acc, v, x);
+#else /* two products of at most 127 * 127 fit sixteen bits */
+  const int16x8_t low = vmull_s8(vget_low_s8(v), vget_low_s8(x)), high = vmull_high_s8(v, x);
+  return vpadalq_s16(acc, vpaddq_s16(low, high));
+#endif
+}

@@ -73,3 +73,56 @@ ES_FN es_v es_pow2_of_bits(es_v t) {
   __m128i n = _mm_slli_epi32(_mm_castps_si128(t), 23);
   return _mm_castsi128_ps(_mm_add_epi32(n, _mm_set1_epi32(0x3f800000)));
 }
+
+typedef __m128i es_i;
+typedef struct {
+  es_i even, odd;
+} es_quad;
+#define ES_DOT_ZERO 0
+
+ES_FN float es_peak(es_v v) {
+  v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+  return _mm_cvtss_f32(_mm_max_ss(v, _mm_shuffle_ps(v, v, 1)));
+}
+/* An empty instruction that could have changed v: gcc would merge the product with an addition. */
+ES_FN es_v es_product(es_v a, es_v b) {
+  es_v v = es_mul(a, b);
+  __asm__("" : "+x"(v));
+  return v;
+}
+ES_FN es_i es_iset(int a) { return _mm_set1_epi32(a); }
+ES_FN es_i es_iadd(es_i a, es_i b) { return _mm_add_epi32(a, b); }
+ES_FN es_i es_imul(es_i a, es_i b) { /* the low halves of even and odd lanes, interleaved */
+  es_i even = _mm_shuffle_epi32(_mm_mul_epu32(a, b), 0x08);
+  es_i odd = _mm_mul_epu32(_mm_srli_si128(a, 4), _mm_srli_si128(b, 4));
+  return _mm_unpacklo_epi32(even, _mm_shuffle_epi32(odd, 0x08));
+}
+ES_FN es_i es_iand(es_i a, es_i b) { return _mm_and_si128(a, b); }
+ES_FN es_i es_ishr(es_i a, const int n) { return _mm_srli_epi32(a, n); }
+ES_FN es_v es_to_float(es_i a) { return _mm_cvtepi32_ps(a); }
+ES_FN es_i es_to_int(es_v v) { return _mm_cvtps_epi32(v); }
+ES_FN es_i es_load_s8(const int8_t *p) {
+  es_i v = _mm_loadu_si32(p);
+  v = _mm_unpacklo_epi8(v, v);
+  return _mm_srai_epi32(_mm_unpacklo_epi16(v, v), 24);
+}
+ES_FN es_i es_load_u8(const uint8_t *p) {
+  const es_i zero = _mm_setzero_si128();
+  return _mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_loadu_si32(p), zero), zero);
+}
+ES_FN void es_store_u8(uint8_t *p, es_i v) {
+  v = _mm_packs_epi32(v, v);
+  _mm_storeu_si32(p, _mm_packus_epi16(v, v));
+}
+ES_FN es_quad es_load_quad(const uint8_t *q) {
+  const es_i all = _mm_shuffle_epi32(_mm_loadu_si32(q), 0);
+  const es_quad x = {_mm_and_si128(all, _mm_set1_epi16(255)), _mm_srli_epi16(all, 8)};
+  return x;
+}
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int pairs) {
+  const es_i v = _mm_loadu_si128((const __m128i *)w);
+  const es_i even = _mm_srai_epi16(_mm_slli_epi16(v, 8), 8), odd = _mm_srai_epi16(v, 8);
+  (void)pairs;
+  acc = es_iadd(acc, _mm_madd_epi16(even, x.even));
+  return es_iadd(acc, _mm_madd_epi16(odd, x.odd));
+}

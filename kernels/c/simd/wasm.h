@@ -74,3 +74,46 @@ ES_FN es_v es_where_gt(es_v a, es_v b, es_v yes, es_v no) {
 ES_FN es_v es_pow2_of_bits(es_v t) {
   return wasm_i32x4_add(wasm_i32x4_shl(t, 23), wasm_i32x4_const_splat(0x3f800000));
 }
+
+typedef v128_t es_i;
+typedef struct {
+  es_i even, odd;
+} es_quad;
+#define ES_DOT_ZERO 0
+
+ES_FN float es_peak(es_v v) {
+  v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 2, 3, 2, 3));
+  v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 1, 1, 1, 1));
+  return wasm_f32x4_extract_lane(v, 0);
+}
+ES_FN es_v es_product(es_v a, es_v b) { return es_mul(a, b); } /* fused only where it says so */
+ES_FN es_i es_iset(int a) { return wasm_i32x4_splat(a); }
+ES_FN es_i es_iadd(es_i a, es_i b) { return wasm_i32x4_add(a, b); }
+ES_FN es_i es_imul(es_i a, es_i b) { return wasm_i32x4_mul(a, b); }
+ES_FN es_i es_iand(es_i a, es_i b) { return wasm_v128_and(a, b); }
+ES_FN es_i es_ishr(es_i a, const int n) { return wasm_u32x4_shr(a, (uint32_t)n); }
+ES_FN es_v es_to_float(es_i a) { return wasm_f32x4_convert_i32x4(a); }
+ES_FN es_i es_to_int(es_v v) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(v)); }
+ES_FN es_i es_load_s8(const int8_t *p) {
+  return wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p)));
+}
+ES_FN es_i es_load_u8(const uint8_t *p) {
+  return wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p)));
+}
+ES_FN void es_store_u8(uint8_t *p, es_i v) {
+  v = wasm_i16x8_narrow_i32x4(v, v);
+  wasm_v128_store32_lane(p, wasm_u8x16_narrow_i16x8(v, v), 0);
+}
+ES_FN es_quad es_load_quad(const uint8_t *q) {
+  const es_i all = wasm_v128_load32_splat(q);
+  const es_quad x = {wasm_v128_and(all, wasm_i16x8_const_splat(255)), wasm_u16x8_shr(all, 8)};
+  return x;
+}
+/* The relaxed dot product of bytes differs from host to host above 127, and is not used. */
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int pairs) {
+  const es_i v = wasm_v128_load(w);
+  const es_i even = wasm_i16x8_shr(wasm_i16x8_shl(v, 8), 8), odd = wasm_i16x8_shr(v, 8);
+  (void)pairs;
+  acc = es_iadd(acc, wasm_i32x4_dot_i16x8(even, x.even));
+  return es_iadd(acc, wasm_i32x4_dot_i16x8(odd, x.odd));
+}

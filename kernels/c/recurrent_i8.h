@@ -1,0 +1,409 @@
+/*
+ * Recurrent cells with int8 weights and quantized inputs and states: everything RNN, GRU and LSTM share.
+ * The order of the work is that of recurrent.h. The numbers are defined in docs/kernels-int8.md; each
+ * operation on floats is rounded on its own, so that they are the same on every instruction set.
+ *
+ * A chain has a head of floats: the scales of input and state (0: a scale for each row and step); then
+ * for each panel of units, for the input weights and then for the recurrent weights, for each gate, the
+ * scales of its rows and the sums of their weights; then the biases. Its weights: see quantized.h.
+ */
+#ifndef ES_RECURRENT_I8_H
+#define ES_RECURRENT_I8_H
+
+#include "es.h"
+#include "es_math.h"
+#include "exact.h"
+#include "quantized.h"
+
+#define ES_I8_STEPS 64 /* steps whose input projection is one product; kernels/_quantized.py */
+#define ES_I8_HEADER 16
+
+enum { ES_I8_RNN, ES_I8_GRU, ES_I8_LSTM };
+
+typedef struct {
+  int kind, T, B, I, H, groups, directions;
+  int reverse;            /* bit d: direction d runs backwards */
+  int reset_first;        /* GRU: linear_before_reset = 0 */
+  int act;                /* RNN: ES_TANH or ES_RELU */
+  int width;              /* units of a panel: 16 or 8 */
+  int sparse;             /* only the blocks that are not zero are there */
+  int x_zero, pairs;      /* zero point of x; see es_dot */
+  int x_t, x_b, x_g;      /* distances in floats: of steps, batch rows, groups */
+  int y_t, y_b, y_g, y_d; /* and of directions */
+  const int32_t *lens;    /* steps of each batch row, or 0 */
+  const float *x, *head;
+  const int8_t *w;
+  const uint16_t *counts, *index;
+  float *y; /* or 0 */
+} es_rec_i8;
+
+/* Where a chain's data lie. */
+typedef struct {
+  int backwards;
+  float x_scale, h_scale;
+  es_part part; /* the first panel's input weights */
+  const float *x;
+  float *y, *h, *c, *z, *rh; /* h: two copies, this step's and the next's */
+  float *xp, *x_scales, *h_scales;
+  uint8_t *qx, *qh;
+} es_chain_i8;
+
+/* Batch rows of one step. */
+typedef struct {
+  const float *x;  /* rows x_b apart */
+  const float *xp; /* rows of projected inputs, or 0: multiply x here */
+  const float *h;  /* rows as in scratch memory, as are the following */
+  float *h_next, *c, *z, *rh;
+  float *y; /* rows y_b apart, or 0 */
+} es_step_i8;
+
+ES_FN int es_i8_gates(const es_rec_i8 *a) {
+  return a->kind == ES_I8_GRU ? 3 : a->kind == ES_I8_LSTM ? 4 : 1;
+}
+ES_FN int es_i8_biases(const es_rec_i8 *a) { return a->kind == ES_I8_RNN ? 1 : 4; }
+ES_FN int es_i8_panels(const es_rec_i8 *a) { return (a->H + a->width - 1) / a->width; }
+ES_FN int es_i8_row(const es_rec_i8 *a) { return es_round_up(a->H, ES_PANEL); }
+ES_FN int es_i8_quads(int n) { return (n + 3) / 4; }
+ES_FN int es_i8_bytes(int n) { return es_round_up(n, 16); }
+ES_FN int es_i8_projected(const es_rec_i8 *a) {
+  return es_i8_panels(a) * es_i8_gates(a) * ES_PANEL;
+}
+
+ES_FN int es_i8_width(const es_rec_i8 *a, int u) {
+  return a->sparse ? a->width : es_least(a->width, es_round_up(a->H, 4) - u);
+}
+
+/* The recurrent weights of a panel, after its input weights. */
+ES_FN es_part es_i8_recurrent(const es_rec_i8 *a, const es_part *input) {
+  es_part h = *input;
+  es_part_skip(&h);
+  h.quads = es_i8_quads(a->H);
+  h.zero = 127;
+  return h;
+}
+
+/* The input weights of the panel that begins at unit u, after the one before. */
+ES_FN es_part es_i8_next(const es_rec_i8 *a, const es_part *h, int u) {
+  es_part x = *h;
+  es_part_skip(&x);
+  x.head += es_i8_biases(a) * a->width;
+  x.quads = es_i8_quads(a->I);
+  x.zero = a->x_zero;
+  x.width = es_i8_width(a, u);
+  return x;
+}
+
+/* Lanes of the panel's vector at `lane`; those beyond belong to the next panel. */
+ES_FN void es_i8_keep(const es_rec_i8 *a, float *to, es_v v, int lane) {
+  es_store_upto(to, v, a->width - lane);
+}
+
+ES_FN void es_i8_put(const es_rec_i8 *a, const es_step_i8 *s, int r, int u, int lane, es_v h) {
+  es_i8_keep(a, s->h_next + (size_t)r * es_i8_row(a) + u + lane, h, lane);
+  if (s->y)
+    es_store_upto(s->y + (ptrdiff_t)r * a->y_b + u + lane, h,
+                  es_least(a->width - lane, a->H - u - lane));
+}
+
+/* (p + q) + b */
+ES_FN es_v es_i8_sum(const float *p, const float *q, const float *b) {
+  return es_add(es_add(es_load(p), es_load(q)), es_load(b));
+}
+
+/* a * b + the carried part, whose product is flushed. */
+ES_FN es_v es_i8_mix(es_v a, es_v b, es_v kept, es_v state) {
+  return es_add(es_product(a, b), es_flush(es_product(kept, state)));
+}
+
+/* What one walk over the panels computes. */
+enum { ES_I8_ALL, ES_I8_GATES, ES_I8_CANDIDATE };
+
+/* One vector of units: p and q are the products of its gates, ES_PANEL apart; b: biases. */
+ES_FN void es_i8_cell(const int what, const es_rec_i8 *a, const es_step_i8 *s, int r, int u,
+                      int lane, const float *p, const float *q, const float *b) {
+  const size_t at = (size_t)r * es_i8_row(a) + u + lane;
+  const int P = ES_PANEL, pitch = a->width;
+  const es_v one = es_set(1.0f);
+  if (a->kind == ES_I8_RNN)
+    es_i8_put(a, s, r, u, lane, es_exact_act(a->act, es_i8_sum(p, q, b)));
+  if (a->kind == ES_I8_LSTM) {
+    const es_v i = es_exact_sigmoid(es_i8_sum(p, q, b));
+    const es_v o = es_exact_sigmoid(es_i8_sum(p + P, q + P, b + pitch));
+    const es_v f = es_exact_sigmoid(es_i8_sum(p + 2 * P, q + 2 * P, b + 2 * pitch));
+    const es_v g = es_exact_tanh(es_i8_sum(p + 3 * P, q + 3 * P, b + 3 * pitch));
+    const es_v c = es_i8_mix(i, g, f, es_load(s->c + at));
+    es_i8_keep(a, s->c + at, c, lane);
+    es_i8_put(a, s, r, u, lane, es_product(o, es_exact_tanh(c)));
+  }
+  if (a->kind == ES_I8_GRU && what != ES_I8_CANDIDATE) {
+    const es_v z = es_exact_sigmoid(es_i8_sum(p, q, b)), h = es_load(s->h + at);
+    const es_v reset = es_exact_sigmoid(es_i8_sum(p + P, q + P, b + pitch));
+    if (what == ES_I8_GATES) {
+      es_i8_keep(a, s->z + at, z, lane);
+      es_i8_keep(a, s->rh + at, es_product(reset, h), lane);
+    } else {
+      const es_v input = es_add(es_load(p + 2 * P), es_load(b + 2 * pitch));
+      const es_v state = es_add(es_load(q + 2 * P), es_load(b + 3 * pitch));
+      const es_v n = es_exact_tanh(es_add(input, es_product(reset, state)));
+      es_i8_put(a, s, r, u, lane, es_i8_mix(es_sub(one, z), n, z, h));
+    }
+  }
+  if (a->kind == ES_I8_GRU && what == ES_I8_CANDIDATE) {
+    const es_v z = es_load(s->z + at), n = es_exact_tanh(es_i8_sum(p, q, b + 2 * pitch));
+    es_i8_put(a, s, r, u, lane, es_i8_mix(es_sub(one, z), n, z, es_load(s->h + at)));
+  }
+}
+
+/* Up to ES_TILE_ROWS rows of one panel: its products, then its units. */
+ES_FN void es_i8_tile(const int what, const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s,
+                      int first, int M, int u, const es_part *x, const es_part *h) {
+  const int all = es_i8_gates(a), from = what == ES_I8_CANDIDATE ? 2 : 0;
+  const int G = what == ES_I8_ALL ? all : what == ES_I8_GATES ? 2 : 1, row = G * ES_PANEL;
+  float px[ES_TILE_ROWS * 4 * ES_PANEL], ph[ES_TILE_ROWS * 4 * ES_PANEL];
+  const float *p = px;
+  ptrdiff_t ldp = row;
+  if (s->xp) {
+    ldp = es_i8_projected(a);
+    p = s->xp + first * ldp + (size_t)(u / a->width * all + from) * ES_PANEL;
+  } else {
+    const es_rows_i8 m = {
+        q->qx + (size_t)first * es_i8_bytes(a->I), es_i8_bytes(a->I), q->x_scales + first, px, row,
+    };
+    es_part_product(G, M, x, from, m);
+  }
+  const es_rows_i8 m = {
+      q->qh + (size_t)first * es_i8_bytes(a->H), es_i8_bytes(a->H), q->h_scales + first, ph, row,
+  };
+  es_part_product(G, M, h, from, m);
+  const float *biases = h->head + all * 2 * h->pitch;
+  ES_LOOP for (int r = 0; r < M; r++) {
+    ES_LOOP for (int j = 0; j < es_least(x->width, a->H - u); j += ES_W) {
+      es_i8_cell(what, a, s, first + r, u, j, p + r * ldp + j, ph + r * row + j, biases + j);
+    }
+  }
+}
+
+ES_FN void es_i8_walk(const int what, const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s,
+                      int M) {
+  es_part x = q->part;
+  ES_LOOP for (int u = 0; u < a->H; u += a->width) {
+    const es_part h = es_i8_recurrent(a, &x);
+    ES_LOOP for (int m = 0; m < M; m += ES_TILE_ROWS)
+        es_i8_tile(what, a, q, s, m, es_least(M - m, ES_TILE_ROWS), u, &x, &h);
+    x = es_i8_next(a, &h, u + a->width);
+  }
+}
+
+/* One step of M batch rows. */
+ES_FN void es_i8_step_rows(const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s, int M) {
+  const int row = es_i8_row(a), bytes = es_i8_bytes(a->H);
+  if (!s->xp)
+    es_quantize_rows(M, a->I, s->x, a->x_b, q->x_scale, a->x_zero, q->qx, es_i8_bytes(a->I),
+                     q->x_scales);
+  es_quantize_rows(M, a->H, s->h, row, q->h_scale, 127, q->qh, bytes, q->h_scales);
+  if (!a->reset_first) {
+    es_i8_walk(ES_I8_ALL, a, q, s, M);
+  } else {
+    es_i8_walk(ES_I8_GATES, a, q, s, M);
+    es_quantize_rows(M, a->H, s->rh, row, q->h_scale, 127, q->qh, bytes, q->h_scales);
+    es_i8_walk(ES_I8_CANDIDATE, a, q, s, M);
+  }
+}
+
+/* Floats of a chain's head, and bytes of its weights when all blocks are there. */
+ES_FN size_t es_i8_head(const es_rec_i8 *a) {
+  return ES_I8_HEADER + (size_t)es_i8_panels(a) * a->width * (4 * es_i8_gates(a) + es_i8_biases(a));
+}
+ES_FN size_t es_i8_weights(const es_rec_i8 *a) {
+  const size_t quads = es_i8_quads(a->I) + es_i8_quads(a->H);
+  return quads * es_i8_gates(a) * es_round_up(a->H, 4) * 4;
+}
+
+ES_FN es_part es_i8_first(const es_rec_i8 *a, int i) {
+  es_part p = {
+      es_i8_width(a, 0),
+      es_i8_gates(a),
+      es_i8_quads(a->I),
+      a->x_zero,
+      a->pairs,
+      a->head + i * es_i8_head(a) + ES_I8_HEADER,
+      a->width,
+      a->w + i * es_i8_weights(a),
+      0,
+      0,
+  };
+  if (a->sparse) { /* a chain's counts: the number of the first block in two words, then the counts */
+    const uint16_t *counts = a->counts + (size_t)i * (2 + es_i8_panels(a) * 2 * es_i8_gates(a));
+    const size_t start = counts[0] | (size_t)counts[1] << 16;
+    p.w = a->w + start * a->width * 4;
+    p.count = counts + 2;
+    p.index = a->index + start;
+  }
+  return p;
+}
+
+/* The i-th of the equal parts that follow each other in scratch memory. */
+ES_FN es_chain_i8 es_i8_chain_at(const es_rec_i8 *a, int i, int steps, float *scratch) {
+  const int g = i / a->directions, d = i % a->directions, chains = a->groups * a->directions;
+  const size_t state = (size_t)a->B * es_i8_row(a), lstm = a->kind == ES_I8_LSTM;
+  const size_t rows = (size_t)es_least(steps, ES_I8_STEPS) * a->B;
+  const size_t projected = steps > 1 ? rows * es_i8_projected(a) : 0;
+  const float *head = a->head + i * es_i8_head(a);
+  float *shared = scratch + chains * (2 + lstm) * state; /* z and r h, which live within a step */
+  float *xp = shared + (a->reset_first ? 2 * state : 0);
+  float *scales = xp + chains * projected;
+  uint8_t *bytes = (uint8_t *)(scales + rows + a->B);
+  const es_chain_i8 chain = {
+      (a->reverse >> d) & 1,
+      head[0],
+      head[1],
+      es_i8_first(a, i),
+      a->x + (ptrdiff_t)g * a->x_g,
+      a->y ? a->y + (ptrdiff_t)g * a->y_g + (ptrdiff_t)d * a->y_d : 0,
+      scratch + i * 2 * state,
+      scratch + (2 * chains + (lstm ? i : 0)) * state,
+      shared,
+      shared + state,
+      xp + i * projected,
+      scales,
+      scales + rows,
+      bytes,
+      bytes + rows * es_i8_bytes(a->I),
+  };
+  return chain;
+}
+
+/* Step s of a chain; xp: the projected inputs of this step, or 0. */
+ES_FN void es_i8_step(const es_rec_i8 *a, const es_chain_i8 *q, int s, int t, const float *xp) {
+  const size_t state = (size_t)a->B * es_i8_row(a);
+  const es_step_i8 rows = {
+      q->x + (ptrdiff_t)t * a->x_t,
+      xp,
+      q->h + (s & 1) * state,
+      q->h + (~s & 1) * state,
+      q->c,
+      q->z,
+      q->rh,
+      q->y ? q->y + (ptrdiff_t)t * a->y_t : 0,
+  };
+  es_i8_step_rows(a, q, &rows, a->B);
+}
+
+/* Step s where each row has its own length: a row that has ended keeps its state and puts out 0. */
+ES_FN void es_i8_ragged_step(const es_rec_i8 *a, const es_chain_i8 *q, int s) {
+  const size_t state = (size_t)a->B * es_i8_row(a);
+  ES_LOOP for (int b = 0; b < a->B; b++) {
+    const size_t row = (size_t)b * es_i8_row(a);
+    const int ended = s >= a->lens[b], t = q->backwards && !ended ? a->lens[b] - 1 - s : s;
+    const es_step_i8 rows = {
+        q->x + (ptrdiff_t)t * a->x_t + (ptrdiff_t)b * a->x_b,
+        0,
+        q->h + (s & 1) * state + row,
+        q->h + (~s & 1) * state + row,
+        q->c + row,
+        q->z + row,
+        q->rh + row,
+        q->y ? q->y + (ptrdiff_t)t * a->y_t + (ptrdiff_t)b * a->y_b : 0,
+    };
+    if (!ended) {
+      es_i8_step_rows(a, q, &rows, 1);
+    } else {
+      es_copy(a->H, rows.h, rows.h_next);
+      if (rows.y)
+        es_zero(a->H, rows.y);
+    }
+  }
+}
+
+/* The input projection of n steps from time t on: all rows of a panel at once. */
+ES_FN void es_i8_project_steps(const es_rec_i8 *a, const es_chain_i8 *q, int t, int n) {
+  const int bytes = es_i8_bytes(a->I), G = es_i8_gates(a), row = es_i8_projected(a);
+  ES_LOOP for (int i = 0; i < n; i++) {
+    es_quantize_rows(a->B, a->I, q->x + (ptrdiff_t)(t + i) * a->x_t, a->x_b, q->x_scale, a->x_zero,
+                     q->qx + (size_t)i * a->B * bytes, bytes, q->x_scales + (size_t)i * a->B);
+  }
+  es_part x = q->part;
+  ES_LOOP for (int u = 0; u < a->H; u += a->width) {
+    const es_part h = es_i8_recurrent(a, &x);
+    const es_rows_i8 m = {
+        q->qx, bytes, q->x_scales, q->xp + (size_t)(u / a->width) * G * ES_PANEL, row,
+    };
+    es_part_product(G, n * a->B, &x, 0, m);
+    x = es_i8_next(a, &h, u + a->width);
+  }
+}
+
+/* Rows of H floats into rows of scratch memory (from = 0: zeros), and back. */
+ES_FN void es_i8_load_state(const es_rec_i8 *a, const float *from, float *to) {
+  es_zero(a->B * es_i8_row(a), to);
+  if (from)
+    ES_LOOP for (int b = 0; b < a->B; b++) {
+      es_copy(a->H, from + (size_t)b * a->H, to + (size_t)b * es_i8_row(a));
+    }
+}
+ES_FN void es_i8_save_state(const es_rec_i8 *a, const float *from, float *to) {
+  if (to)
+    ES_LOOP for (int b = 0; b < a->B; b++) {
+      es_copy(a->H, from + (size_t)b * es_i8_row(a), to + (size_t)b * a->H);
+    }
+}
+
+/* h0, c0, hn, cn: [groups][directions][B][H] or 0; hn may be h0 and cn may be c0. */
+ES_FN void es_recurrent_i8(const es_rec_i8 *a, const float *h0, const float *c0, float *hn,
+                           float *cn, float *scratch) {
+  const int chains = a->groups * a->directions;
+  const size_t rows = (size_t)a->B * a->H, state = (size_t)a->B * es_i8_row(a);
+  ES_LOOP for (int i = 0; i < chains; i++) {
+    const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
+    es_i8_load_state(a, h0 ? h0 + i * rows : 0, q.h);
+    es_zero((int)state, q.h + state);
+    if (a->kind == ES_I8_LSTM)
+      es_i8_load_state(a, c0 ? c0 + i * rows : 0, q.c);
+  }
+  if (a->lens) {
+    ES_LOOP for (int s = 0; s < a->T; s++) {
+      ES_LOOP for (int i = 0; i < chains; i++) {
+        const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
+        es_i8_ragged_step(a, &q, s);
+      }
+    }
+  } else {
+    const int project = a->T != 1;
+    const size_t row = es_i8_projected(a);
+    ES_LOOP for (int s0 = 0; s0 < a->T; s0 += ES_I8_STEPS) {
+      const int n = es_least(a->T - s0, ES_I8_STEPS);
+      if (project)
+        ES_LOOP for (int i = 0; i < chains; i++) {
+          const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
+          es_i8_project_steps(a, &q, q.backwards ? a->T - s0 - n : s0, n);
+        }
+      ES_LOOP for (int s = 0; s < n; s++) {
+        ES_LOOP for (int i = 0; i < chains; i++) {
+          const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
+          const int at = q.backwards ? n - 1 - s : s;
+          const int t = q.backwards ? a->T - 1 - s0 - s : s0 + s;
+          es_i8_step(a, &q, s0 + s, t, project ? q.xp + (size_t)at * a->B * row : 0);
+        }
+      }
+    }
+  }
+  ES_LOOP for (int i = 0; i < chains; i++) {
+    const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
+    es_i8_save_state(a, q.h + (a->T & 1) * state, hn ? hn + i * rows : 0);
+    if (a->kind == ES_I8_LSTM)
+      es_i8_save_state(a, q.c, cn ? cn + i * rows : 0);
+  }
+}
+
+/* The parameters of every recurrent int8 kernel, and how they are passed on. */
+#define ES_I8_SIZES int T, int B, int I, int H, int groups, int directions, int reverse
+#define ES_I8_STRIDES                                                                              \
+  int x_zero, int pairs, int x_t, int x_b, int x_g, int y_t, int y_b, int y_g, int y_d
+#define ES_I8_WEIGHTS const float *x, const int8_t *restrict w, const float *restrict head
+#define ES_I8_BLOCKS const uint16_t *restrict counts, const uint16_t *restrict index
+#define ES_I8_COMMON                                                                               \
+  .T = T, .B = B, .I = I, .H = H, .groups = groups, .directions = directions, .reverse = reverse,  \
+  .x_zero = x_zero, .pairs = pairs, .x_t = x_t, .x_b = x_b, .x_g = x_g, .y_t = y_t, .y_b = y_b,    \
+  .y_g = y_g, .y_d = y_d, .lens = lens, .x = x, .w = w, .head = head, .y = y
+
+#endif

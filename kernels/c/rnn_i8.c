@@ -1,0 +1,44 @@
+/*
+ * ONNX RNN over T steps of a batch of B with int8 weights, dense or in blocks of 16 (8) units by 4
+ * inputs; sizes and layouts: docs/kernels.md, numbers: docs/kernels-int8.md.
+ */
+#ifndef ES_RNN_I8_C
+#define ES_RNN_I8_C
+
+#include "recurrent_i8.h"
+
+ES_FN void es_rnn_i8(ES_I8_SIZES, int act, ES_I8_STRIDES, ES_I8_WEIGHTS, const float *h0,
+                     const int32_t *lens, float *y, float *h_n, float *restrict scratch) {
+  const es_rec_i8 a = {.kind = ES_I8_RNN, .act = act, .width = ES_PANEL, ES_I8_COMMON};
+  es_recurrent_i8(&a, h0, 0, h_n, 0, scratch);
+}
+
+ES_FN void es_rnn_i8_b16x4(ES_I8_SIZES, int act, int blocks, ES_I8_STRIDES, ES_I8_WEIGHTS,
+                           ES_I8_BLOCKS, const float *h0, const int32_t *lens, float *y, float *h_n,
+                           float *restrict scratch) {
+  const es_rec_i8 a = {.kind = ES_I8_RNN,
+                       .act = act,
+                       .width = ES_PANEL,
+                       .sparse = 1,
+                       .counts = counts,
+                       .index = index,
+                       ES_I8_COMMON};
+  (void)blocks;
+  es_recurrent_i8(&a, h0, 0, h_n, 0, scratch);
+}
+
+ES_FN void es_rnn_i8_b8x4(ES_I8_SIZES, int act, int blocks, ES_I8_STRIDES, ES_I8_WEIGHTS,
+                          ES_I8_BLOCKS, const float *h0, const int32_t *lens, float *y, float *h_n,
+                          float *restrict scratch) {
+  const es_rec_i8 a = {.kind = ES_I8_RNN,
+                       .act = act,
+                       .width = ES_PANEL / 2,
+                       .sparse = 1,
+                       .counts = counts,
+                       .index = index,
+                       ES_I8_COMMON};
+  (void)blocks;
+  es_recurrent_i8(&a, h0, 0, h_n, 0, scratch);
+}
+
+#endif
