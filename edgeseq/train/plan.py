@@ -83,6 +83,23 @@ def make(
     return parts
 
 
+def writes(part: Part) -> list[ir.Value]:
+    """Return the values a part computes."""
+    if isinstance(part, Delay):
+        return [part.value]
+    if isinstance(part, OwnState):
+        return list(part.step.outputs)
+    if isinstance(part, Cycle):
+        return [value for item in part.items for value in writes(item)]
+    return list(part.outputs)
+
+
+def needed(part: Part) -> list[ir.Value]:
+    """Return the values a part is computed from."""
+    items = part.items if isinstance(part, Cycle) else (part,)
+    return [value for item in items for value in reads(item) if value is not None]
+
+
 def reads(item: Step | Delay | OwnState) -> Iterable[ir.Value | None]:
     """Return the values an item is computed from."""
     if isinstance(item, Delay):

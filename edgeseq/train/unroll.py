@@ -52,6 +52,7 @@ class Unrolled(Interpreter):
         carried = {value.name for value in pairs.values()}
         self.outputs = [v.name for v in model.graph.outputs if v.name not in carried]
         self._parts = plan.make(self._program, delays, pairs, self.outputs)
+        self._inner = [v for part in self._parts for v in plan.writes(part)]
 
     def start(self, streams: int) -> States:
         """Return the states before the first frame."""
@@ -65,6 +66,7 @@ class Unrolled(Interpreter):
         inputs: Mapping[str, Tensor],
         states: States | None = None,
         also: Collection[str] = (),
+        known: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], States]:
         """Compute frames.
 
@@ -72,6 +74,7 @@ class Unrolled(Interpreter):
             inputs: By name, `[frames, streams, *shape]`; states are not among them.
             states: As the run before returned them; None starts anew.
             also: Names of inner values to return with the outputs, where they are computed.
+            known: Inner values that need not be computed again, as `also` returned them.
 
         Returns:
             The outputs that are not states, in the same layout, and the states afterwards.
@@ -80,9 +83,13 @@ class Unrolled(Interpreter):
         states = self.start(streams) if states is None else states
         first = [states[str(delay.value.name)].reshape(streams, -1) for delay in self._states]
         flat = torch.cat(first, 1) if first else torch.zeros(streams, 0)
-        run = Run(self, self._known(inputs), flat, frames, streams)
+        values = self._known(inputs)
+        given = known or {}
+        values |= {v: Many(given[str(v.name)]) for v in self._inner if v.name in given}
+        run = Run(self, values, flat, frames, streams)
         for part in self._parts:
-            run.part(part)
+            if not all(v in values for v in plan.writes(part) if v.name):
+                run.part(part)
         names = {*self.outputs, *also}
         made = {
             str(v.name): run.lanes(v).data
@@ -90,6 +97,14 @@ class Unrolled(Interpreter):
             if v.name in names
         }
         return made, {str(d.value.name): run.next(d) for d in self._states}
+
+    def independent(self, weights: Collection[str]) -> set[str]:
+        """Return the names of the inner values that these weights have no part in."""
+        changed = {v for v in self._slots if v.name in weights}
+        for part in self._parts:
+            if any(v in changed for v in plan.needed(part)):
+                changed |= set(plan.writes(part))
+        return {str(v.name) for v in self._inner if v not in changed and v.name}
 
     def compute(
         self, step: Step, inputs: list[Tensor | None], environment: Values

@@ -1,0 +1,203 @@
+"""A student and its teacher on the same windows: one step of distillation, and the weights."""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+
+from edgeseq.train import distill
+from edgeseq.train.calibration import Sample
+from edgeseq.train.targets import Mask, Target
+from edgeseq.train.unroll import States, Unrolled
+from edgeseq.train.windows import Window, Windows
+
+if TYPE_CHECKING:
+    from edgeseq.train.recover import Settings
+
+Tensor = torch.Tensor
+Values = Mapping[str, Tensor]
+Loss = Callable[[Values, Values, Values], Tensor]  # (student, teacher, inputs), all by name
+
+_HELD_OUT_WINDOWS = 4
+_CLIP = 1.0
+
+
+class Student:
+    """Holds the weights of the pruned model while they are trained.
+
+    Args:
+        model: The model to train; a copy is.
+        teacher: What it should do.
+        target: Names the masked weights.
+        samples: To learn from.
+        held_out: To judge by.
+        steps: Of the whole run.
+        settings: Sizes and weights of the loss.
+        seed: Of the order of the samples.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        teacher: ir.Model,
+        target: Target,
+        samples: Sequence[Sample],
+        held_out: Sequence[Sample],
+        settings: Settings,
+        seed: int,
+    ) -> None:
+        self._model = model.clone()
+        self._settings = settings
+        self._net = Unrolled(self._model, trainable=True)
+        self._teacher = Unrolled(teacher)
+        trained = target.names | distill.companions(self._model, target.names)
+        trained |= {n for n in self._net.weights for p in settings.also if fnmatch.fnmatch(n, p)}
+        self._weights = {n: w for n, w in self._net.weights.items() if n in trained}
+        for name, weight in self._net.weights.items():
+            weight.requires_grad_(name in trained)
+        self._hints = distill.hints(self._model, target.names) if settings.hint else []
+        self._adam = torch.optim.Adam(self._weights.values(), lr=settings.rate)
+        self._masks: dict[str, Tensor] = {}
+        self._windows = Windows(model, samples, settings.streams, settings.window, seed)
+        self._states: tuple[States, States] | None = None
+        self._scales = distill.Scales()
+        self._same = self._teacher.independent(trained) & self._net.independent(trained)
+        looks = Windows(model, held_out, settings.streams, settings.window, seed + 1)
+        self._held_out = self._record(looks)
+        self._look_scales = copy.deepcopy(self._scales)  # looks are compared with each other
+
+    def step(self, rate: float) -> float:
+        """Learn from the next window; return the loss."""
+        window = self._windows.next()
+        mine, its = self._carried(window)
+        with torch.no_grad():
+            wanted, its = self._teacher.run(window.inputs, its, {*self._hints, *self._same})
+        same = _only(wanted, self._same)
+        made, mine = self._net.run(window.inputs, mine, self._hints, same)
+        self._states = ({k: v.detach() for k, v in mine.items()}, its)
+        wanted = _only(wanted, made)
+        self._scales.see(wanted)
+        loss = self._loss(made, wanted, window.inputs, self._scales)
+        hints = [name for name in self._hints if name in wanted]
+        near = list(self._scales.errors(made, _only(wanted, hints)).values())
+        if near:
+            loss = loss + self._settings.hint * torch.stack(near).mean()
+        self._adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name, mask in self._masks.items():
+            gradient = self._weights[name].grad
+            if gradient is not None:
+                gradient.mul_(mask)
+        torch.nn.utils.clip_grad_norm_(self._weights.values(), _CLIP)
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        self._adam.step()
+        self._apply()
+        return float(loss.detach())
+
+    def look(self) -> float:
+        """Return the loss of the outputs on the held-out windows."""
+        total = 0.0
+        states = None
+        with torch.no_grad():
+            for window, wanted in self._held_out:
+                states = None if states is None else _restart(states, window, self._net)
+                made, states = self._net.run(window.inputs, states)
+                total += float(self._loss(made, wanted, window.inputs, self._look_scales))
+        return total / len(self._held_out)
+
+    def hold(self, masks: Mapping[str, Mask]) -> None:
+        """Prune, and keep the zeros from now on."""
+        self._masks = {n: torch.from_numpy(m.astype(np.float32)) for n, m in masks.items()}
+        self._apply()
+
+    def weights(self, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return weights as they are now."""
+        return {name: self._weights[name].detach().numpy().copy() for name in names}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return a copy of the trained weights."""
+        return {name: weight.detach().clone() for name, weight in self._weights.items()}
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take weights as `snapshot` gave them."""
+        with torch.no_grad():
+            for name, weight in weights.items():
+                self._weights[name].copy_(weight)
+
+    def write(self) -> ir.Model:
+        """Return the model with the weights as they are now, in its own types."""
+        for name, weight in self._weights.items():
+            value = self._model.graph.initializers[name]
+            array = weight.detach().numpy().astype(value.const_value.numpy().dtype)
+            value.const_value = ir.tensor(array, name=name)
+        return self._model
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next step depends on."""
+        return {
+            "weights": self.snapshot(),
+            "adam": self._adam.state_dict(),
+            "windows": self._windows.state(),
+            "power": dict(self._scales.power),
+            "states": self._states,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from where `state` was taken."""
+        self.load(state["weights"])
+        self._adam.load_state_dict(state["adam"])
+        self._windows.restore(state["windows"])
+        self._scales.power = dict(state["power"])
+        self._states = state["states"]
+
+    def _loss(self, made: Values, wanted: Values, inputs: Values, scales: distill.Scales) -> Tensor:
+        outputs = self._net.outputs
+        if self._settings.loss is not None:
+            return self._settings.loss(_only(made, outputs), _only(wanted, outputs), inputs)
+        return torch.stack(list(scales.errors(made, _only(wanted, outputs)).values())).mean()
+
+    def _apply(self) -> None:
+        with torch.no_grad():
+            for name, mask in self._masks.items():
+                self._weights[name].mul_(mask)
+
+    def _carried(self, window: Window) -> tuple[States, States]:
+        if self._states is None:
+            count = len(window.fresh)
+            return self._net.start(count), self._teacher.start(count)
+        mine, its = self._states
+        return _restart(mine, window, self._net), _restart(its, window, self._teacher)
+
+    def _record(self, windows: Windows) -> list[tuple[Window, dict[str, Tensor]]]:
+        recorded = []
+        states = None
+        with torch.no_grad():
+            for _ in range(_HELD_OUT_WINDOWS):
+                window = windows.next()
+                states = None if states is None else _restart(states, window, self._teacher)
+                wanted, states = self._teacher.run(window.inputs, states)
+                recorded.append((window, wanted))
+        for _, wanted in recorded * 8:  # so that the scale is that of all of them
+            self._scales.see(wanted)
+        return recorded
+
+
+def _restart(states: States, window: Window, net: Unrolled) -> States:
+    """Put the streams that start anew at rest."""
+    rest = net.start(len(window.fresh))
+    return {
+        name: torch.where(window.fresh.reshape(-1, *[1] * (s.dim() - 1)), rest[name], s)
+        for name, s in states.items()
+    }
+
+
+def _only(values: Values, names: Collection[str]) -> dict[str, Tensor]:
+    return {name: values[name] for name in names if name in values}
