@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeseq.bench import harness
+from edgeseq.bench import harness, memory
 from edgeseq.bench.driver import Driver
 from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Array
@@ -23,7 +23,7 @@ class Compiled:
             for name, array in bound.inputs.items():
                 array[...] = inputs[name]
         try:
-            self._driver: Driver | None = Driver(self._calls)
+            self._driver: Driver | None = Driver.bound(self._calls)
         except ToolchainError:
             self._driver = None
 
@@ -41,6 +41,17 @@ class Compiled:
         if self._driver is not None:
             return self._driver.time(calls)
         return harness.loop(self._call, calls)
+
+    def each(self, calls: int) -> Array:
+        """See `harness.Side`."""
+        if self._driver is not None:
+            return self._driver.each(calls)
+        return harness.each(self._call, calls)
+
+    def cold(self) -> float:
+        """See `harness.Side`."""
+        memory.evict()
+        return float(self.each(1)[0])
 
     def outputs(self, calls: int) -> dict[str, Array]:
         """See `harness.Side`."""

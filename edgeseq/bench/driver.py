@@ -1,20 +1,20 @@
-"""A loop in C that calls a step as a user's C program would: no interpreter in the timing.
+"""A loop in C that calls a function as a user's C program would: no interpreter in the timing.
 
-The number of pointers is the model's, so the source is written for it and compiled on the spot.
+The number of arguments is the function's, so the source is written for it and compiled on the spot.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-import shlex
-import subprocess
-import tempfile
+import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from edgeseq.errors import InternalError, ToolchainError
+import numpy as np
+import numpy.typing as npt
+
+from edgeseq.bench import helper
+from edgeseq.errors import InternalError
 from edgeseq.runtime import Bound
 
 _SOURCE = """
@@ -22,41 +22,80 @@ _SOURCE = """
 #include <stdint.h>
 #include <time.h>
 
-static double now(void) {{
+static double now(clockid_t clock) {{
     struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }}
 
 double drive(int (*call)({types}), void **a, long frames, long calls) {{
-    double began = now();
+    double began = now(CLOCK_PROCESS_CPUTIME_ID);
     for (long i = 0, at = 0; i < calls; i++) {{
         void **p = a + {count} * at;
         if (call({arguments})) return -1;
         if (++at == frames) at = 0;
     }}
-    return now() - began;
+    return now(CLOCK_PROCESS_CPUTIME_ID) - began;
+}}
+
+int each(int (*call)({types}), void **a, long frames, long calls, double *seconds) {{
+    for (long i = 0, at = 0; i < calls; i++) {{
+        void **p = a + {count} * at;
+        double began = now(CLOCK_MONOTONIC);
+        if (call({arguments})) return 1;
+        seconds[i] = now(CLOCK_MONOTONIC) - began;
+        if (++at == frames) at = 0;
+    }}
+    return 0;
 }}
 """
 
 
 class Driver:
-    """Times a list of bound calls of one stream, from C."""
+    """Times a function over frames of arguments, from C.
 
-    def __init__(self, frames: Sequence[Bound]) -> None:
+    Args:
+        function: Its address; it returns 0.
+        frames: Arguments of each call in turn: addresses, or integers.
+        is_size: Which arguments are int64 rather than pointers.
+        keep: Whatever owns the memory.
+    """
+
+    def __init__(
+        self,
+        function: int,
+        frames: Sequence[Sequence[int | None]],
+        is_size: Sequence[bool],
+        keep: Any,
+    ) -> None:
+        self._library = _loop(tuple(is_size), helper.compiler())
+        self._keep = keep
+        self._frames = len(frames)
+        count = len(is_size) * len(frames)
+        self._table = (ctypes.c_void_p * count)(*(v for row in frames for v in row))
+        self._function = function
+
+    @classmethod
+    def bound(cls, frames: Sequence[Bound]) -> Driver:
+        """Time the calls of one stream of a compiled model."""
         first = frames[0]
-        values = [[_word(a) for a in bound.arguments] for bound in frames]
-        count = len(values[0])
+        address = ctypes.cast(first.function, ctypes.c_void_p).value  # type: ignore[arg-type]
+        rows = [[_word(a) for a in bound.arguments] for bound in frames]
         is_size = [isinstance(a, ctypes.c_int64) for a in first.arguments]
-        self._drive = _compile(is_size)
-        self._frames = list(frames)  # keeps the arrays alive
-        self._table = (ctypes.c_void_p * (count * len(frames)))(*(v for row in values for v in row))
-        self._function = ctypes.cast(first.function, ctypes.c_void_p)  # type: ignore[arg-type]
+        return cls(address or 0, rows, is_size, list(frames))
 
     def time(self, calls: int) -> float:
         """Make this many calls, going through the frames in turn; return the seconds used."""
-        seconds = float(self._drive(self._function, self._table, len(self._frames), calls))
+        seconds = float(self._library.drive(self._function, self._table, self._frames, calls))
         if seconds < 0:
+            raise InternalError("the compiled library returned an error while it was timed")
+        return seconds
+
+    def each(self, calls: int) -> npt.NDArray[Any]:
+        """Return the seconds by the wall clock of each of this many calls."""
+        seconds = np.zeros(calls)
+        where = seconds.ctypes.data_as(ctypes.c_void_p)
+        if self._library.each(self._function, self._table, self._frames, calls, where):
             raise InternalError("the compiled library returned an error while it was timed")
         return seconds
 
@@ -66,24 +105,14 @@ def _word(argument: Any) -> int | None:
     return value
 
 
-def _compile(is_size: Sequence[bool]) -> Any:
+@functools.cache
+def _loop(is_size: tuple[bool, ...], compiler: tuple[str, ...]) -> ctypes.CDLL:
     types = ", ".join("int64_t" if size else "void *" for size in is_size)
     values = (f"(int64_t)(intptr_t)p[{i}]" if size else f"p[{i}]" for i, size in enumerate(is_size))
     source = _SOURCE.format(types=types, count=len(is_size), arguments=", ".join(values))
-    compiler = shlex.split(os.environ.get("CC") or "cc")
-    with tempfile.TemporaryDirectory(prefix="edgeseq-bench-", ignore_cleanup_errors=True) as folder:
-        file, library = Path(folder, "drive.c"), Path(folder, "drive.so")
-        file.write_text(source, encoding="utf-8")
-        command = [*compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(file)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as e:
-            raise ToolchainError(
-                f"cannot compile the timing loop with '{compiler[0]}'",
-                why=str(getattr(e, "stderr", None) or e),
-                fix="install a C compiler, or set CC",
-            ) from None
-        drive = ctypes.CDLL(str(library)).drive
-    drive.restype = ctypes.c_double
-    drive.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
-    return drive
+    loaded = helper.library(source, compiler=compiler)
+    loaded.drive.restype = ctypes.c_double
+    pointer, count = ctypes.c_void_p, ctypes.c_long
+    loaded.drive.argtypes = [pointer, pointer, count, count]
+    loaded.each.argtypes = [pointer, pointer, count, count, pointer]
+    return loaded

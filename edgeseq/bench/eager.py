@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from edgeseq.bench import harness
+from edgeseq.bench import harness, memory
 from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Array
 
@@ -57,13 +58,22 @@ class Eager:
 
     def time(self, calls: int) -> float:
         """See `harness.Side`."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with torch.inference_mode():
-                return harness.loop(self._call, calls)
-        finally:
-            torch.set_num_threads(threads)
+        with _one_thread():
+            return harness.loop(self._call, calls)
+
+    def each(self, calls: int) -> Array:
+        """See `harness.Side`."""
+        with _one_thread():
+            return harness.each(self._call, calls)
+
+    def cold(self) -> float:
+        """See `harness.Side`; what leads to the call, the interpreter above all, stays warm."""
+        one = torch.ones(1)
+        with _one_thread():
+            memory.evict()
+            for _ in range(3):
+                torch.tanh(one @ one)
+            return float(harness.each(self._call, 1)[0])
 
     def outputs(self, calls: int) -> dict[str, Array]:
         """See `harness.Side`."""
@@ -90,3 +100,14 @@ class Eager:
             )
         self._results = [r for r in pytree.tree_leaves(result) if isinstance(r, torch.Tensor)]
         self._state = {name: self._results[at] for at, name in self._carried.items()}
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)

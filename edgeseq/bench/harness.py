@@ -27,6 +27,12 @@ class Side(Protocol):
     def time(self, calls: int) -> float:
         """Make this many calls, going through the frames in turn; return the seconds used."""
 
+    def each(self, calls: int) -> Array:
+        """Make this many calls; return the seconds of each by the wall clock."""
+
+    def cold(self) -> float:
+        """Empty the caches, make one call, and return its seconds by the wall clock."""
+
     def outputs(self, calls: int) -> dict[str, Array]:
         """Reset, make this many calls, and return copies of the last one's outputs."""
 
@@ -63,6 +69,20 @@ class Spread:
         return f"{self.median:.3g} ({self.p10:.3g} - {self.p90:.3g})"
 
 
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """Median and 99th percentile over single calls."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Array) -> Latency:
+        """Summarise one value per call."""
+        middle, high = np.percentile(values, [50, 99])
+        return cls(float(middle), float(high))
+
+
 def interleave(
     sides: Mapping[str, Side],
     rounds: int,
@@ -86,9 +106,48 @@ def interleave(
     return Timings({name: np.array(values) for name, values in taken.items()}, share)
 
 
+def single_calls(
+    sides: Mapping[str, Side], rounds: int, calls: int, cold: int
+) -> tuple[dict[str, Latency], dict[str, Spread]]:
+    """Time calls one by one, by the wall clock: what a caller waits for.
+
+    Args:
+        sides: By name.
+        rounds: Interleaved rounds.
+        calls: Calls of every side in every round.
+        cold: Calls of every side after everything was driven out of the caches; 0: none.
+
+    Returns:
+        Microseconds of a call in a row of calls, and of one with cold caches.
+    """
+    warm: dict[str, list[Array]] = {name: [] for name in sides}
+    alone: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(max(rounds, cold)):
+        for name, side in sides.items():
+            side.reset()
+            if turn < rounds:
+                warm[name].append(side.each(calls) * 1e6)
+            if turn < cold:
+                alone[name].append(side.cold() * 1e6)
+    return (
+        {name: Latency.of(np.concatenate(values)) for name, values in warm.items() if values},
+        {name: Spread.of(values) for name, values in alone.items() if values},
+    )
+
+
 def loop(call: Callable[[int], object], calls: int) -> float:
     """Time `call(0)`, `call(1)`, ...: for sides that are called from Python."""
     began = time.process_time()
     for index in range(calls):
         call(index)
     return time.process_time() - began
+
+
+def each(call: Callable[[int], object], calls: int) -> Array:
+    """Time `call(0)`, `call(1)`, ... one by one, by the wall clock."""
+    seconds = np.zeros(calls)
+    for index in range(calls):
+        began = time.perf_counter()
+        call(index)
+        seconds[index] = time.perf_counter() - began
+    return seconds

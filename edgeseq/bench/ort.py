@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeseq.bench import harness
+from edgeseq.bench import harness, memory
 from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Array
 
@@ -47,6 +48,10 @@ class OnnxRuntime:
         carried = {output for _, output in pairs}
         self._keep: list[Any] = [constants, frames]
         self._outputs: list[dict[str, Array]] = []
+        self._nothing = nothing()
+        self._bound_nothing = self._bind_to(
+            self._nothing, {"x": np.zeros(1, np.float32)}, {"y": np.zeros(1, np.float32)}
+        )
         self._bindings = []
         rounds = len(frames.calls) * (1 if len(frames.calls) % 2 == 0 else 2)
         for index in range(rounds):
@@ -68,6 +73,17 @@ class OnnxRuntime:
         """See `harness.Side`."""
         return harness.loop(self._call, calls)
 
+    def each(self, calls: int) -> Array:
+        """See `harness.Side`."""
+        return harness.each(self._call, calls)
+
+    def cold(self) -> float:
+        """See `harness.Side`; what leads to the call, the interpreter above all, stays warm."""
+        memory.evict()
+        for _ in range(3):
+            self._nothing.run_with_iobinding(self._bound_nothing)
+        return float(harness.each(self._call, 1)[0])
+
     def outputs(self, calls: int) -> dict[str, Array]:
         """See `harness.Side`."""
         self.reset()
@@ -80,7 +96,12 @@ class OnnxRuntime:
         self._session.run_with_iobinding(self._bindings[index % len(self._bindings)])
 
     def _bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Any:
-        binding = self._session.io_binding()
+        return self._bind_to(self._session, inputs, outputs)
+
+    def _bind_to(
+        self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+    ) -> Any:
+        binding = session.io_binding()
         for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, given in arrays.items():
                 array = np.require(given, requirements=["C"])
@@ -89,7 +110,19 @@ class OnnxRuntime:
         return binding
 
 
-def session(model: Path) -> Any:
+@functools.cache
+def nothing() -> Any:
+    """A session whose model negates one number: what a call costs by itself."""
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "n", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 20)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=NEWEST_IR)
+    return session(model.SerializeToString())
+
+
+def session(model: Path | bytes) -> Any:
     """Open a model with one thread and default (all) optimisations."""
     import onnxruntime
 
@@ -97,7 +130,8 @@ def session(model: Path) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    given = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
 def input_types(session: Any) -> dict[str, InputType]:

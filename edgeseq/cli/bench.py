@@ -55,6 +55,66 @@ def model(
 
 
 @bench.command()
+@click.option("--family", multiple=True, metavar="NAME", help="Only these, e.g. gru; repeatable.")
+@click.option("--quick", is_flag=True, help="A third of the rounds: a look, not a measurement.")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Measure a cost table for `compile --cost-table` instead.",
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Also draw the ratios."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def kernels(
+    family: tuple[str, ...], quick: bool, save: Path | None, plot: Path | None, as_json: bool
+) -> None:
+    """Time the kernels on this machine beside other runtimes, on the same weights.
+
+    A case is one layer: batch 1, one thread, states carried, inputs that are not zero. Both sides
+    take turns, at least 30 times, and have to agree in their outputs. Our kernel is compiled as
+    `compile` does it and called from C; times are processor time, those of single calls (p99, cold
+    caches) wall-clock time. The last column is the memory read, as a share of what a plain loop
+    reads from as much memory.
+    """
+    from edgeseq.cli import _kernels, _machine
+
+    if save is not None:
+        _save(save, family, quick=quick)
+        return
+    from edgeseq.bench.suite import plot as drawing
+    from edgeseq.bench.suite import run
+
+    effort = run.QUICK if quick else run.Effort()
+    rows = run.measure(run.choose(family), effort, progress=_say)
+    overhead = run.call_overhead(effort)
+    if plot is not None:
+        plot.write_text(drawing.draw(rows, _machine.processor()), encoding="utf-8")
+    if as_json:
+        _output.print_json(_kernels.as_json(rows, overhead, run.versions()))
+    else:
+        _kernels.show(rows, overhead, run.versions())
+
+
+def _say(name: str) -> None:
+    click.echo(name, err=True)
+
+
+def _save(file: Path, families: tuple[str, ...], *, quick: bool) -> None:
+    """Write a cost table of this machine."""
+    from edgeseq.bench.suite import fit
+    from edgeseq.cli import _machine
+    from edgeseq.lower import costs
+
+    tries = 3 if quick else 9
+    table = fit.fit_table(_machine.processor(), families, tries=tries, progress=_say)
+    file.write_text(costs.dumps(table), encoding="utf-8")
+    counts = ", ".join(f"{len(known)} kernels at {level}" for level, known in table.levels.items())
+    click.echo(f"{file}: {counts}; hash {table.hash[:16]}")
+
+
+@bench.command()
 @click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="Rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def overhead(rounds: int, as_json: bool) -> None:

@@ -35,13 +35,15 @@ class Cost:
         panel: Finishing a panel: its bias, its activations, its stores.
         load: Loading one block of weights.
         mac: Multiplying one block.
-        far: Reading one byte of weights from beyond the nearer caches.
+        near: Reading one byte of weights from beyond the first cache.
+        far: Reading one byte of weights from beyond the second; it costs `near` as well.
     """
 
     call: float
     panel: float
     load: float
     mac: float
+    near: float
     far: float
 
 
@@ -51,12 +53,12 @@ class CostTable:
 
     Args:
         machine: Where it was measured.
-        near: Bytes of weights that stay in the nearer caches from call to call.
+        caches: Bytes of weights that stay in the first and in the second cache, call to call.
         levels: Instruction-set level (worst first) -> kernel -> cost.
     """
 
     machine: str
-    near: int
+    caches: tuple[int, int]
     levels: Mapping[str, Mapping[str, Cost]]
 
     def seconds(self, kernel: str, sizes: Mapping[str, int], level: str) -> float | None:
@@ -69,7 +71,7 @@ class CostTable:
         """
         cost = self.levels.get(level, {}).get(kernel)
         counts = work.of(kernel, sizes)
-        return None if cost is None or counts is None else _time(cost, counts, self.near)
+        return None if cost is None or counts is None else _time(cost, units(counts, self.caches))
 
     def layer_seconds(
         self,
@@ -132,15 +134,15 @@ class CostTable:
         return hashlib.sha256(dumps(self).encode()).hexdigest()
 
 
-def _time(cost: Cost, counts: work.Work, near: int) -> float:
-    beyond = max(0.0, counts.bytes - near) * counts.passes
-    return (
-        cost.call * counts.calls
-        + cost.panel * counts.panels
-        + cost.load * counts.loads
-        + cost.mac * counts.macs
-        + cost.far * beyond
-    )
+def units(counts: work.Work, caches: tuple[int, int]) -> tuple[float, ...]:
+    """Return what the fields of `Cost` are the prices of, in their order."""
+    beyond = (max(0.0, counts.bytes - cache) * counts.passes for cache in caches)
+    return counts.calls, counts.panels, counts.loads, counts.macs, *beyond
+
+
+def _time(cost: Cost, amounts: Sequence[float]) -> float:
+    prices = (cost.call, cost.panel, cost.load, cost.mac, cost.near, cost.far)
+    return sum(a * b for a, b in zip(prices, amounts, strict=True))
 
 
 def _score(row: Sequence[float | None], base: Sequence[float]) -> float:
@@ -174,7 +176,8 @@ def dumps(table: CostTable) -> str:
         level: {name: dataclasses.asdict(cost) for name, cost in sorted(kernels.items())}
         for level, kernels in table.levels.items()
     }
-    body = {"format": FORMAT, "machine": table.machine, "near": table.near, "levels": levels}
+    caches = list(table.caches)
+    body = {"format": FORMAT, "machine": table.machine, "caches": caches, "levels": levels}
     return json.dumps(body, indent=1) + "\n"
 
 
@@ -196,7 +199,8 @@ def loads(text: str, source: str) -> CostTable:
             str(level): {str(name): _cost(cost) for name, cost in kernels.items()}
             for level, kernels in body["levels"].items()
         }
-        return CostTable(str(body["machine"]), int(body["near"]), levels)
+        first, second = map(int, body["caches"])
+        return CostTable(str(body["machine"]), (first, second), levels)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise UsageError(
             f"'{source}' is not a cost table",
@@ -237,6 +241,6 @@ def _shipped() -> CostTable:
     tables = [loads(f.read_text(encoding="utf-8"), f.name) for f in found]
     return CostTable(
         machine="; ".join(dict.fromkeys(t.machine for t in tables)),
-        near=min((t.near for t in tables), default=0),
+        caches=min((t.caches for t in tables), default=(0, 0)),
         levels={level: kernels for t in tables for level, kernels in t.levels.items()},
     )

@@ -41,6 +41,16 @@ class Format:
     sparse: bool
 
     @property
+    def layout(self) -> str:
+        """`b16x1`, or "" for dense weights."""
+        return f"b{self.rows}x{self.cols}" if self.sparse else ""
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return "_".join(filter(None, (self.family, self.weights, self.layout)))
+
+    @property
     def block_bytes(self) -> float:
         """Bytes that one block takes in the stream of weights."""
         values = self.rows * self.cols * WEIGHT_BYTES[self.weights]

@@ -1,0 +1,1 @@
+"""`edgeseq bench kernels`: kernels beside their peers, and what they cost."""

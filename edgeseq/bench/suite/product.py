@@ -1,0 +1,67 @@
+"""Matrix-vector products and pointwise convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgeseq.bench.harness import Array
+from edgeseq.bench.suite import problem
+from edgeseq.bench.suite.cases import Case
+from edgeseq.bench.suite.native import Call, find_kernel
+from edgeseq.bench.suite.problem import FRAMES, Problem
+from edgeseq.kernels import gemm
+from edgeseq.lower import work
+
+
+def build(case: Case, rng: np.random.Generator) -> Problem | None:
+    """Return the case with numbers in it, or None where there is no such kernel."""
+    form = work.parse(f"{'spmv' if case.density < 1 else 'gemm'}_{case.form}")
+    found = None if form is None else make(form, case.sizes, case.density, rng)
+    if form is None or found is None:
+        return None
+    call, weights = found
+    from onnx import helper
+
+    node = helper.make_node("MatMul", ["x", "W"], ["y"])
+    inputs, outputs = weights.shape
+    stored = sum(a.nbytes for a in call.consts.values())
+    return Problem(
+        call=call,
+        model=problem.model_of([node], {"x": [1, inputs]}, {"y": [1, outputs]}, {"W": weights}),
+        frames=call.frames,
+        states={},
+        pairs=[],
+        outputs={"y": "y"},
+        footprint=stored,
+        moved=stored + 4 * inputs,
+        tolerance=problem.TOLERANCE[form.weights],
+    )
+
+
+def make(
+    form: work.Format, sizes: Mapping[str, int], density: float, rng: np.random.Generator
+) -> tuple[Call, Array] | None:
+    """Return a call and its weights [K, N] in float32, or None where there is no such kernel.
+
+    Args:
+        form: The kernel's name, taken apart.
+        sizes: K, N and perhaps M.
+        density: Share of the blocks that are kept.
+        rng: Source of all numbers.
+    """
+    kernel = find_kernel(form.name)
+    if kernel is None or (form.weights, form.layout) not in _PACKED:
+        return None
+    rows, inputs, outputs = sizes.get("M", 1), sizes["K"], sizes["N"]
+    full = rng.uniform(-1, 1, (outputs, inputs)).astype(np.float32)
+    kept = full * problem.mask(rng, outputs, inputs, form, density)
+    weights = np.ascontiguousarray(problem.representable(kept, form.weights).T)
+    known = {"M": rows, "K": inputs, "N": outputs, "ldx": inputs, "ldy": outputs}
+    all_sizes = {name: known.get(name, 0) for name in kernel.sizes}
+    xs = [rng.uniform(-1, 1, (rows, inputs)).astype(np.float32) for _ in range(FRAMES)]
+    return Call(kernel, all_sizes, {"w": gemm.pack(weights)}, [{"x": x} for x in xs]), weights
+
+
+_PACKED = {("f32", "")}
