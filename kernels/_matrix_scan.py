@@ -18,13 +18,13 @@ class Decay(enum.IntEnum):
     KEY = 2  # one for each row of S
 
 
-SHAPE = ("T", "B", "H", "G", "K", "V", "decays", "log")
+SHAPE = ("T", "B", "H", "G", "K", "V", "decays", "log", "reverse")
 PREFIXES = {"q": "q", "k": "k", "x": "x", "g": "decay", "beta": "beta", "y": "y"}
 
 
 def stride_names(*prefixes: str) -> tuple[str, ...]:
-    """`<prefix>_t` and `<prefix>_b` of each."""
-    return tuple(f"{prefix}_{axis}" for prefix in prefixes for axis in "tb")
+    """`<prefix>_t`, `_b` and `_h` of each: floats to the next step, stream, head."""
+    return tuple(f"{prefix}_{axis}" for prefix in prefixes for axis in "tbh")
 
 
 def scratch(sizes: Sizes) -> int:
@@ -44,7 +44,7 @@ def reference(case: Case) -> dict[str, Array]:
     s, raw = case.sizes, as_double(case.raw)
     S = raw.get("h0", np.zeros((s["B"], s["H"], s["K"], s["V"])))
     y = np.zeros((s["T"], s["B"], s["H"], s["G"], s["V"]))
-    for t in range(s["T"]):
+    for t in reversed(range(s["T"])) if s["reverse"] else range(s["T"]):
         k, v, before = raw["k"][t], raw["x"][t], S
         S = S * _factor(raw, t, s)
         if "beta" in raw:
@@ -95,7 +95,7 @@ def cases(rng: np.random.Generator, *, delta: bool) -> Iterator[Case]:
             raw["bonus"] = normal(rng, heads, keys)
         for name in ((), ("h0",), ("scale",))[i % 3]:
             del raw[name]
-        sizes = dict(zip(SHAPE, (*SHAPES[i], int(decays), log), strict=True))
+        sizes = dict(zip(SHAPE, (*SHAPES[i], int(decays), log, int(i % 4 == 1)), strict=True))
         yield Case(*_placed(raw, sizes, i), raw, frozenset({"h_n"} if i % 5 == 4 else ()))
 
 
@@ -107,17 +107,20 @@ def _placed(
     rows = {name: raw[name][0, 0].size if raw[name].size else 1 for name in raw if name != "scale"}
     rows["y"] = sizes["H"] * sizes["G"] * sizes["V"]
     arrays = dict(raw)
+    if "decay" in raw and raw["decay"].shape[:2] != (sizes["T"], sizes["B"]):
+        arrays["factors"] = arrays.pop("decay")
     for prefix, name in PREFIXES.items():
         if name == "beta" and name not in raw:
             continue
         given = raw.get(name)
-        constant = name == "decay" and (given is None or given.shape[0] != sizes["T"])
+        constant = name == "decay" and "decay" not in arrays
         if constant or name not in rows:
-            sizes |= {f"{prefix}_t": 0, f"{prefix}_b": 0}
+            heads = given.shape[-1] if given is not None and sizes["decays"] == Decay.KEY else 1
+            sizes |= {f"{prefix}_t": 0, f"{prefix}_b": 0, f"{prefix}_h": heads}
             continue
         sizes |= strides(prefix, rows[name], sizes["T"], sizes["B"], layout)
+        shared = name == "beta" and raw["beta"].shape[2] == 1
+        sizes[f"{prefix}_h"] = 0 if shared else rows[name] // sizes["H"]
         if given is not None:
             arrays[name] = spread(given, sizes[f"{prefix}_t"], sizes[f"{prefix}_b"])
-    if "beta" in raw:
-        sizes["beta_h"] = int(raw["beta"].shape[2] > 1)
     return sizes, arrays

@@ -5,19 +5,17 @@ from __future__ import annotations
 from edgeseq.kernels import _matrix_scan
 from edgeseq.kernels._family import Arg, Kernel, Role
 
-_STRIDES = (*_matrix_scan.stride_names("q", "k", "x", "g", "beta"), "beta_h")
-
 KERNELS = (
     Kernel(
         name="delta_scan_f32",
         source="delta_scan.c",
-        sizes=(*_matrix_scan.SHAPE, *_STRIDES, *_matrix_scan.stride_names("y")),
+        sizes=(*_matrix_scan.SHAPE, *_matrix_scan.stride_names("q", "k", "x", "g", "beta", "y")),
         args=(
             *(Arg(name, Role.IN) for name in ("q", "k", "x")),
             Arg("decay", Role.IN, optional=True),
             Arg("beta", Role.IN),
             Arg("h0", Role.IN, optional=True),
-            Arg("scale", Role.CONST, optional=True),
+            *(Arg(name, Role.CONST, optional=True) for name in ("factors", "scale")),
             Arg("y", Role.OUT),
             Arg("h_n", Role.OUT, optional=True, may_be="h0"),
             Arg("scratch", Role.SCRATCH),

@@ -12,8 +12,8 @@ KERNELS = (
         sizes=(*_matrix_scan.SHAPE, *_matrix_scan.stride_names("q", "k", "x", "g", "y")),
         args=(
             *(Arg(name, Role.IN) for name in ("q", "k", "x")),
-            *(Arg(name, Role.IN, optional=True) for name in ("decay", "bonus", "h0")),
-            Arg("scale", Role.CONST, optional=True),
+            *(Arg(name, Role.IN, optional=True) for name in ("decay", "h0")),
+            *(Arg(name, Role.CONST, optional=True) for name in ("factors", "bonus", "scale")),
             Arg("y", Role.OUT),
             Arg("h_n", Role.OUT, optional=True, may_be="h0"),
             Arg("scratch", Role.SCRATCH),

@@ -9,6 +9,7 @@ from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role, Sizes
 from edgeseq.kernels._scan import as_double, flat_out, normal, spread, strides
 
 SEQUENCES = {"x": "x", "d": "dt", "b": "bm", "c": "cm", "z": "z", "y": "y"}  # prefix -> argument
+_SHAPE = ("T", "B", "C", "N", "softplus", "scaled", "reverse")
 _WIDEST = 16  # lanes of the widest vector
 
 
@@ -32,9 +33,10 @@ def reference(case: Case) -> dict[str, Array]:
     if s["softplus"]:
         d = np.logaddexp(0, d)
     y = np.zeros((s["T"], s["B"], s["C"]))
-    for t in range(s["T"]):
+    for t in reversed(range(s["T"])) if s["reverse"] else range(s["T"]):
+        added = raw["x"][t] if s["scaled"] else d[t] * raw["x"][t]
         factor = np.exp(d[t, :, :, None] * raw["a"])
-        h = factor * h + (d[t] * raw["x"][t])[:, :, None] * raw["bm"][t, :, None, :]
+        h = factor * h + added[:, :, None] * raw["bm"][t, :, None, :]
         y[t] = np.einsum("bcn,bn->bc", h, raw["cm"][t]) + raw.get("skip", 0) * raw["x"][t]
     if "z" in raw:
         y *= raw["z"] / (1 + np.exp(-raw["z"]))
@@ -72,6 +74,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         for name in optional[: i % 4]:
             del raw[name]
         sizes = {"T": steps, "B": streams, "C": channels, "N": states, "softplus": softplus}
+        sizes |= {"scaled": int(i % 5 == 3), "reverse": int(i % 4 == 1)}
         for prefix in SEQUENCES:
             row = states if prefix in "bc" else channels
             sizes |= strides(prefix, row, steps, streams, layouts[i % 3])
@@ -94,16 +97,14 @@ KERNELS = (
         name="selective_scan_f32",
         source="selective_scan.c",
         sizes=(
-            "T",
-            "B",
-            "C",
-            "N",
-            "softplus",
+            *_SHAPE,
             *(f"{p}_{axis}" for p in SEQUENCES for axis in "tb"),
         ),
         args=(
-            *(Arg(name, Role.IN) for name in ("x", "dt", "a", "bm", "cm")),
-            *(Arg(name, Role.IN, optional=True) for name in ("dt_bias", "h0", "skip", "z")),
+            *(Arg(name, Role.IN) for name in ("x", "dt", "bm", "cm")),
+            *(Arg(name, Role.IN, optional=True) for name in ("z", "h0")),
+            Arg("a", Role.CONST),
+            *(Arg(name, Role.CONST, optional=True) for name in ("dt_bias", "skip")),
             Arg("y", Role.OUT),
             Arg("h_n", Role.OUT, optional=True, may_be="h0"),
             Arg("scratch", Role.SCRATCH),

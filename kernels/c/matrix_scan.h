@@ -102,17 +102,17 @@ ES_FN void es_matrix_head(int delta, const es_matrix_step *m) {
 
 enum { ES_DECAY_NONE, ES_DECAY_HEAD, ES_DECAY_KEY }; /* none; one factor a head; one a row of S */
 
-/* The factors of the rows of S of one head, in `to`; decay + step is [H] or [H, K]. */
-ES_FN const float *es_matrix_decay(int kind, int log, int h, int K, const float *decay,
-                                   ptrdiff_t step, float *to) {
+/* The factors of the rows of S, if need be in `to`; decay + at is one number, or [K]. */
+ES_FN const float *es_matrix_decay(int kind, int log, int K, const float *decay, ptrdiff_t at,
+                                   float *to) {
   if (kind == ES_DECAY_NONE)
     return 0;
-  decay += step;
+  decay += at;
   if (kind == ES_DECAY_KEY && !log)
-    return decay + h * K;
+    return decay;
   for (int j = 0; j < K; j += ES_W) {
     const int n = es_least(K - j, ES_W);
-    es_v d = kind == ES_DECAY_KEY ? es_load_n(decay + h * K + j, n) : es_set(decay[h]);
+    es_v d = kind == ES_DECAY_KEY ? es_load_n(decay + j, n) : es_set(*decay);
     es_store_upto(to + j, log ? es_exp(d) : d, n);
   }
   return to;

@@ -4,6 +4,8 @@
  *   h[c, n] = exp(d[c] * a[c, n]) * h[c, n] + d[c] * x[c] * bm[n]
  *   y[c]    = (sum over n of h[c, n] * cm[n] + skip[c] * x[c]) * silu(z[c])
  *
+ * (scaled: x is multiplied by d already; reverse: from the last step to the first.)
+ *
  * The state is [B, C, N], h_n may be h0. Step t of stream b of x, dt, z, y starts at t * x_t + b * x_b
  * and so on, with C adjacent floats; of bm and cm with N. dt_bias, h0, skip and z are 0 where there
  * are none, h_n is 0 where nobody wants it.
@@ -63,14 +65,15 @@ ES_FN void es_selective_back(int n, int N, const float *from, float *to) {
 }
 
 /* All steps of n channels of one stream; h and a are [N, ES_W]. */
-ES_FN void es_selective_channels(int T, int N, int n, int softplus, int x_t, int d_t, int b_t,
-                                 int c_t, int z_t, int y_t, const float *x, const float *dt,
-                                 const float *a, const float *bm, const float *cm,
-                                 const float *bias, const float *skip, const float *z, float *y,
-                                 float *h) {
-  for (ptrdiff_t t = 0; t < T; t++) {
+ES_FN void es_selective_channels(int T, int N, int n, int softplus, int scaled, int reverse,
+                                 int x_t, int d_t, int b_t, int c_t, int z_t, int y_t,
+                                 const float *x, const float *dt, const float *a, const float *bm,
+                                 const float *cm, const float *bias, const float *skip,
+                                 const float *z, float *y, float *h) {
+  for (int i = 0; i < T; i++) {
+    const ptrdiff_t t = reverse ? T - 1 - i : i;
     const es_v d = es_selective_dt(softplus, dt + t * d_t, bias, n);
-    const es_v now = es_load_n(x + t * x_t, n), added = es_mul(d, now);
+    const es_v now = es_load_n(x + t * x_t, n), added = scaled ? now : es_mul(d, now);
     const float *b = bm + t * b_t, *c = cm + t * c_t;
     es_v sum = es_set(0.0f);
     for (int j = 0; j < N; j++) {
@@ -100,15 +103,16 @@ ES_FN float es_selective_channel(int N, float d, float added, const float *a, co
 }
 
 /* One step of all channels of one stream; d and added are rows of scratch. */
-ES_FN void es_selective_step(int C, int N, int softplus, const float *x, const float *dt,
-                             const float *a, const float *b, const float *c, const float *bias,
-                             const float *skip, const float *z, const float *before, float *y,
-                             float *h, float *d, float *added) {
+ES_FN void es_selective_step(int C, int N, int softplus, int scaled, const float *x,
+                             const float *dt, const float *a, const float *b, const float *c,
+                             const float *bias, const float *skip, const float *z,
+                             const float *before, float *y, float *h, float *d, float *added) {
   for (int i = 0; i < C; i += ES_W) {
     const int n = es_least(C - i, ES_W);
     es_v step = es_selective_dt(softplus, dt + i, bias ? bias + i : bias, n);
     es_store_upto(d + i, step, n);
-    es_store_upto(added + i, es_mul(step, es_load_n(x + i, n)), n);
+    es_v now = es_load_n(x + i, n);
+    es_store_upto(added + i, scaled ? now : es_mul(step, now), n);
   }
   for (int i = 0; i < C; i++) {
     const ptrdiff_t at = (ptrdiff_t)i * N;
@@ -123,12 +127,12 @@ ES_FN void es_selective_step(int C, int N, int softplus, const float *x, const f
   }
 }
 
-ES_FN void es_selective_scan_f32(int T, int B, int C, int N, int softplus, int x_t, int x_b,
-                                 int d_t, int d_b, int b_t, int b_b, int c_t, int c_b, int z_t,
-                                 int z_b, int y_t, int y_b, const float *x, const float *dt,
-                                 const float *a, const float *bm, const float *cm,
-                                 const float *dt_bias, const float *h0, const float *skip,
-                                 const float *z, float *y, float *h_n, float *scratch) {
+ES_FN void es_selective_scan_f32(int T, int B, int C, int N, int softplus, int scaled, int reverse,
+                                 int x_t, int x_b, int d_t, int d_b, int b_t, int b_b, int c_t,
+                                 int c_b, int z_t, int z_b, int y_t, int y_b, const float *x,
+                                 const float *dt, const float *bm, const float *cm, const float *z,
+                                 const float *h0, const float *a, const float *dt_bias,
+                                 const float *skip, float *y, float *h_n, float *scratch) {
   const ptrdiff_t state = (ptrdiff_t)C * N;
   for (ptrdiff_t s = 0; s < B; s++) {
     const float *xs = x + s * x_b, *ds = dt + s * d_b, *zs = z ? z + s * z_b : z;
@@ -137,9 +141,11 @@ ES_FN void es_selective_scan_f32(int T, int B, int C, int N, int softplus, int x
     if (T <= ES_SELECTIVE_FEW) {
       float *d = scratch, *added = d + es_round_up(C, 16), *h = added + es_round_up(C, 16);
       h = after ? after : h;
-      for (ptrdiff_t t = 0; t < T; t++) {
-        es_selective_step(C, N, softplus, xs + t * x_t, ds + t * d_t, a, bs + t * b_t, cs + t * c_t,
-                          dt_bias, skip, zs ? zs + t * z_t : zs, before, ys + t * y_t, h, d, added);
+      for (int i = 0; i < T; i++) {
+        const ptrdiff_t t = reverse ? T - 1 - i : i;
+        es_selective_step(C, N, softplus, scaled, xs + t * x_t, ds + t * d_t, a, bs + t * b_t,
+                          cs + t * c_t, dt_bias, skip, zs ? zs + t * z_t : zs, before, ys + t * y_t,
+                          h, d, added);
         before = h;
       }
       if (!T && after && before)
@@ -153,9 +159,9 @@ ES_FN void es_selective_scan_f32(int T, int B, int C, int N, int softplus, int x
       const int n = es_least(C - (int)i, ES_W);
       es_selective_in(n, N, before ? before + i * N : before, h);
       es_selective_in(n, N, a + i * N, at);
-      es_selective_channels(T, N, n, softplus, x_t, d_t, b_t, c_t, z_t, y_t, xs + i, ds + i, at, bs,
-                            cs, dt_bias ? dt_bias + i : dt_bias, skip ? skip + i : skip,
-                            zs ? zs + i : zs, ys + i, h);
+      es_selective_channels(T, N, n, softplus, scaled, reverse, x_t, d_t, b_t, c_t, z_t, y_t,
+                            xs + i, ds + i, at, bs, cs, dt_bias ? dt_bias + i : dt_bias,
+                            skip ? skip + i : skip, zs ? zs + i : zs, ys + i, h);
       if (after)
         es_selective_back(n, N, h, after + i * N);
     }

@@ -15,7 +15,7 @@ def linear_attention(kernel: Kernel, raw: dict[str, Array], decays: int) -> dict
     steps, streams, heads, group, keys = raw["q"].shape
     values = raw["x"].shape[-1]
     sizes = dict.fromkeys(kernel.sizes, 0)
-    shape = (steps, streams, heads, group, keys, values, decays, 0)
+    shape = (steps, streams, heads, group, keys, values, decays, 0, 0)
     sizes |= dict(zip(_matrix_scan.SHAPE, shape, strict=True))
     sizes |= {"y_t": heads * group * values, "g_t": int(len(raw["decay"]) > 1)}
     return kernel.reference(Case(sizes, {}, raw))
