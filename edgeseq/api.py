@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseq import registry
 from edgeseq.errors import UnsupportedModelError, UsageError
-from edgeseq.options import CompileOptions, Event
+from edgeseq.options import CompileOptions, Event, SparsityOptions
 
 if TYPE_CHECKING:
     import onnx
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgeseq.lower.build import Lowered, Modes
     from edgeseq.pipeline import PassRecord
     from edgeseq.targets._target import Target
+    from edgeseq.train.compress import Compressed
     from edgeseq.validate import Verdict
 
 LOOP_MAX_T = 1 << 20
@@ -109,6 +110,41 @@ def compile_model(
     return _compile(imported, options, report)
 
 
+def prune_model(
+    spec: str | Path, options: CompileOptions, progress: Progress | None = None
+) -> Compressed:
+    """Prune a model and write it as ONNX; of an .onnx file all but the weights stays as it is.
+
+    Args:
+        spec: `model.onnx`, `model.pt2`, or `package.module:factory`.
+        options: `sparse` says how, `output` is the file; sizes, states and seed count, too.
+        progress: Called whenever a piece is done.
+
+    Raises:
+        EdgeseqError: bad input; nothing is written then.
+    """
+    from edgeseq import pipeline
+    from edgeseq.frontends import load
+    from edgeseq.ir.settings import Settings
+    from edgeseq.train import compress, write_back
+
+    _check_sparsity(options, required=True)
+    if options.output.exists() and not options.force:
+        raise UsageError(
+            f"the output file '{options.output}' exists", fix="another -o, or --force to replace it"
+        )
+    imported = load.load(spec)
+    model = imported.model
+    _mark_states(model, options)
+    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
+    pipeline.prepare(model, settings, passes=pipeline.PASSES[:1])
+    _mark_states(model, options)
+    done = compress.compress(model, options.sparse, options.seed, progress or _silent)
+    source = Path(spec) if Path(spec).suffix == ".onnx" else None
+    notes = write_back.write(done.model, source, options.output)
+    return dataclasses.replace(done, notes=(*done.notes, *notes))
+
+
 def host_targets() -> tuple[str, ...]:
     """Targets built where none is named: this machine's, and C source."""
     native = [
@@ -163,12 +199,16 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
     timings: dict[str, float] = {}
     progress = _timed(progress, timings)
     _check_output(options)
+    _check_sparsity(options)
     names = options.targets or host_targets()
     targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
     spec = str(imported.source["spec"])
     name = artifact.check_name(options.name) if options.name else artifact.default_name(spec)
     with _staged(options.output) as folder:
         original, records = _prepare(imported.model, options, folder, progress)
+        if options.sparse.asked:
+            imported, original, record = _prune(imported, options, progress)
+            records.append(record)
         _check_operators(imported.model)
         modes = _modes(imported.model, options)
         model_hash = artifact.write_model(imported.model, folder)
@@ -222,6 +262,38 @@ def _prepare(
     original = model.clone()
     rest = pipeline.prepare(model, settings, passes=pipeline.PASSES[1:], progress=done)
     return original, [*bound.records, *rest.records]
+
+
+def _check_sparsity(options: CompileOptions, *, required: bool = False) -> None:
+    """Refuse flags about pruning without a word on how much."""
+    sparse = options.sparse
+    # Samples also serve others than pruning.
+    idle = dataclasses.replace(sparse, calibrate=()) == SparsityOptions()
+    if not sparse.asked and (required or not idle):
+        raise UsageError(
+            "it is not said how much to prune", fix="--sparsity 0.9, or a pattern such as 2:4"
+        )
+
+
+def _prune(
+    imported: Imported, options: CompileOptions, progress: Progress
+) -> tuple[Imported, ir.Model, PassRecord]:
+    """Prune the prepared model; from here on it is the original that numbers are compared with."""
+    from edgeseq.pipeline import PassRecord
+    from edgeseq.train import compress
+
+    start = time.perf_counter()
+    done = compress.compress(imported.model, options.sparse, options.seed, progress)
+    count = len(done.model.graph)
+    notes = (
+        compress.summary(done),
+        *done.notes,
+        *(f"{s.name}: {s.reason}" for s in done.pruned.skipped),
+    )
+    seconds = time.perf_counter() - start
+    record = PassRecord("prune", seconds, count, count, True, notes=notes)
+    pruned = dataclasses.replace(imported, model=done.model, torch_module=None)
+    return pruned, done.model.clone(), record
 
 
 def _save(model: ir.Model, path: Path) -> None:

@@ -45,6 +45,16 @@ def state(text: str) -> tuple[str, str]:
     return _split(text, "--state INPUT=OUTPUT")
 
 
+def density(text: str) -> tuple[str, float]:
+    """`gru.R[z]=0.2` -> `("gru.R[z]", 0.2)`: the share of these weights that stays."""
+    name, value = _split(text, "--density encoder.weight=0.2")
+    try:
+        return name, float(value)
+    except ValueError:
+        why = f"'{value}' is no number"
+        raise _bad("--density", text, why, "--density encoder.weight=0.2") from None
+
+
 def dim(text: str) -> int | str:
     """Read one entry of a shape: a size of at least 1, or the name of a symbol."""
     text = text.strip()

@@ -10,6 +10,42 @@ Dim = int | str  # a size, or the name of a symbolic dimension
 
 
 @dataclasses.dataclass(frozen=True)
+class SparsityOptions:
+    """How a model is pruned: the flags that `compile` and `prune` share.
+
+    Args:
+        sparsity: Share of the weights that become zero; None: what the pattern prescribes (N:M).
+        pattern: How the zeros are arranged; None: 16x1.
+        criterion: What decides; None: second-order with samples, magnitude without.
+        allocation: How the budget is shared out over layers; None: erk.
+        calibrate: Files, folders and globs of samples.
+        keep_dense: Names or globs of weights to leave alone.
+        densities: Name or glob -> the share of its weights that stays.
+        keep_diagonal: Never prune the diagonal of a recurrent matrix.
+        recover: Steps of training that win the accuracy back; 0: none.
+        recover_schedule: `cubic`: prune while recovering; `one-shot`: before it.
+        checkpoint: File from which an interrupted recovery goes on; None: it starts anew.
+    """
+
+    sparsity: float | None = None
+    pattern: str | None = None
+    criterion: str | None = None
+    allocation: str | None = None
+    calibrate: tuple[str, ...] = ()
+    keep_dense: tuple[str, ...] = ()
+    densities: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    keep_diagonal: bool = False
+    recover: int = 0
+    recover_schedule: str = "cubic"
+    checkpoint: Path | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is to be pruned: a sparsity is given, or a pattern with its own."""
+        return self.sparsity is not None or self.pattern is not None or bool(self.densities)
+
+
+@dataclasses.dataclass(frozen=True)
 class CompileOptions:
     """One field per flag of `edgeseq compile`, and per key of a recipe.
 
@@ -31,6 +67,7 @@ class CompileOptions:
         inputs: .npz file of sample inputs, recorded in the verify vectors.
         emit_ir: Stage after which the model is written beside the artifact; None: nowhere.
         keep: Folder for intermediate files (models after each pass, emitted C); None: nowhere.
+        sparse: How to prune; its fields are flags of their own.
     """
 
     output: Path
@@ -48,6 +85,7 @@ class CompileOptions:
     inputs: Path | None = None
     emit_ir: str | None = None
     keep: Path | None = None
+    sparse: SparsityOptions = SparsityOptions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +93,7 @@ class Event:
     """Something finished; shown as one line of progress.
 
     Args:
-        stage: `import`, `pass`, `lower`, `build`, `verify` or `check`.
+        stage: `import`, `pass`, `prune`, `recover`, `lower`, `build`, `verify` or `check`.
         name: What it was: the pass, the target, the file.
         seconds: How long it took.
         nodes_before: Nodes of the graph before, where it changed the graph.

@@ -9,7 +9,7 @@
     const.sr = 16000
     state.h_in = "h_out"
 
-A flag on the command line wins over the recipe.
+A flag on the command line wins over the recipe. `[prune]` holds the flags of `prune`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from edgeseq.errors import UsageError
 from edgeseq.registry import hint
 
 
-def read(file: Path) -> dict[str, Any]:
-    """Return the recipe's `[compile]` table as values by flag name (`emit_ir`, `shape`, ...).
+def read(file: Path, command: str = "compile") -> dict[str, Any]:
+    """Return the recipe's table of a command as values by flag name (`emit_ir`, `shape`, ...).
 
     Raises:
         UsageError: the file cannot be read, or has an unknown key or a value of the wrong type.
@@ -36,15 +36,16 @@ def read(file: Path) -> dict[str, Any]:
         why = e.strerror if isinstance(e, OSError) else str(e)
         raise UsageError(f"cannot read the recipe '{file}'", why=why or str(e)) from None
     for name in raw:
-        if name != "compile":
-            raise UsageError(f"unknown table '[{name}]' in '{file}'", fix=hint(name, ["compile"]))
-    table = raw.get("compile", {})
-    return {_flag(key, file): _value(key, value, file) for key, value in table.items()}
+        if name not in TABLES:
+            raise UsageError(f"unknown table '[{name}]' in '{file}'", fix=hint(name, TABLES))
+    table = raw.get(command, {})
+    return {_flag(key, command, file): _value(key, value, file) for key, value in table.items()}
 
 
-def _flag(key: str, file: Path) -> str:
-    if key not in KEYS:
-        raise UsageError(f"unknown key '{key}' in [compile] of '{file}'", fix=hint(key, KEYS))
+def _flag(key: str, command: str, file: Path) -> str:
+    known = TABLES[command]
+    if key not in known:
+        raise UsageError(f"unknown key '{key}' in [{command}] of '{file}'", fix=hint(key, known))
     return key.replace("-", "_")
 
 
@@ -114,6 +115,22 @@ def _name(name: str, value: object) -> str:
     return value
 
 
+def _float(value: object, _: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("it must be a number")
+    return float(value)
+
+
+def _density(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"the density of '{name}' must be a number")
+    return float(value)
+
+
+def _paths(value: object, folder: Path) -> tuple[str, ...]:
+    return tuple(str(folder / text) for text in _strings(value, folder))
+
+
 _string = _typed(str, "a string")
 _bool = _typed(bool, "true or false")
 
@@ -133,6 +150,25 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "cache": _bool,
     "seed": _typed(int, "a whole number"),
     "inputs": _path,
+    "sparsity": _float,
+    "pattern": _string,
+    "criterion": _string,
+    "allocation": _string,
+    "calibrate": _paths,
+    "keep-dense": _strings,
+    "density": _table(_density),
+    "keep-diagonal": _bool,
+    "recover": _typed(int, "a whole number"),
+    "recover-schedule": _string,
+    "checkpoint": _path,
     "emit-ir": _string,
     "keep": _path,
 }
+
+_PRUNE = (
+    *("model", "output", "shape", "dim", "const", "state", "seed", "force"),
+    *("sparsity", "pattern", "criterion", "allocation", "calibrate", "keep-dense", "density"),
+    *("keep-diagonal", "recover", "recover-schedule", "checkpoint"),
+)
+# The keys of each command's table.
+TABLES: Mapping[str, tuple[str, ...]] = {"compile": tuple(KEYS), "prune": _PRUNE}

@@ -10,8 +10,9 @@ import pytest
 from edgeseq import recipe
 from edgeseq.cli.compile import compile as command
 from edgeseq.cli.compile import gather
+from edgeseq.cli.prune import prune
 from edgeseq.errors import UsageError
-from edgeseq.options import CompileOptions
+from edgeseq.options import CompileOptions, SparsityOptions
 
 FULL = """
 [compile]
@@ -30,6 +31,17 @@ force = true
 cache = false
 seed = 7
 inputs = "in.npz"
+sparsity = 0.9
+pattern = "16x4"
+criterion = "wanda"
+allocation = "erk-plus"
+calibrate = ["clips"]
+keep-dense = "head.*"
+density."gru.R[z]" = 0.2
+keep-diagonal = true
+recover = 500
+recover-schedule = "one-shot"
+checkpoint = "recovery.pt"
 emit-ir = "fold-constants"
 keep = "kept"
 """
@@ -79,7 +91,28 @@ def test_recipe_alone(tmp_path: Path) -> None:
         inputs=tmp_path / "in.npz",
         emit_ir="fold-constants",
         keep=tmp_path / "kept",
+        sparse=SparsityOptions(
+            sparsity=0.9,
+            pattern="16x4",
+            criterion="wanda",
+            allocation="erk-plus",
+            calibrate=(str(tmp_path / "clips"),),
+            keep_dense=("head.*",),
+            densities={"gru.R[z]": 0.2},
+            keep_diagonal=True,
+            recover=500,
+            recover_schedule="one-shot",
+            checkpoint=tmp_path / "recovery.pt",
+        ),
     )
+
+
+def test_the_table_of_prune_holds_its_flags(tmp_path: Path) -> None:
+    params = {str(p.name).replace("_", "-") for p in prune.params if p.name not in PRESENTATION}
+    assert set(recipe.TABLES["prune"]) == params
+    text = '[prune]\nmodel = "m.onnx"\noutput = "s.onnx"\nsparsity = 1\n[compile]\nseed = 3\n'
+    _, options = gather(write(tmp_path, text), {}, "prune")
+    assert options == CompileOptions(tmp_path / "s.onnx", sparse=SparsityOptions(sparsity=1.0))
 
 
 def test_flags_win(tmp_path: Path) -> None:

@@ -9,15 +9,22 @@ from typing import Any
 import click
 
 from edgeseq import flags, registry
-from edgeseq.cli import _progress, _result
+from edgeseq.cli import _progress, _result, _sparsity
 from edgeseq.errors import UsageError
 from edgeseq.options import CompileOptions
 
 _FIELDS = {"target": "targets", "shape": "shapes", "dim": "dims", "const": "consts"}
-_TABLES = {"shape": flags.shape, "dim": flags.dimension, "const": flags.const, "state": flags.state}
+_TABLES = {
+    "shape": flags.shape,
+    "dim": flags.dimension,
+    "const": flags.const,
+    "state": flags.state,
+    "density": flags.density,
+}
 _EXAMPLES = """\b
 edgeseq compile model.onnx -o dist
-edgeseq compile model.onnx --target c --shape x=1,T,80 --dim T=1:2000 -o dist"""
+edgeseq compile model.onnx --target c --shape x=1,T,80 --dim T=1:2000 -o dist
+edgeseq compile model.onnx --sparsity 0.9 --pattern 16x1 --calibrate clips/ --recover 500 -o dist"""
 
 
 @click.command(epilog=_EXAMPLES)
@@ -56,6 +63,7 @@ edgeseq compile model.onnx --target c --shape x=1,T,80 --dim T=1:2000 -o dist"""
     metavar="FILE.npz",
     help="Sample inputs to record in the verify vectors.",
 )
+@_sparsity.flags
 @click.option("--emit-ir", metavar="STAGE", help="Also write the model as it is after a pass.")
 @click.option(
     "--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep intermediate files there."
@@ -89,29 +97,33 @@ def compile(
     _result.show(options.output, progress.events, progress.seconds, as_json=as_json)
 
 
-def gather(recipe_file: Path | None, given: dict[str, Any]) -> tuple[str, CompileOptions]:
-    """Merge recipe and flags; a flag wins, and in tables it wins name by name.
+def gather(
+    recipe_file: Path | None, given: dict[str, Any], command: str = "compile"
+) -> tuple[str, CompileOptions]:
+    """Merge a command's recipe and flags; a flag wins, and in tables it wins name by name.
 
     Raises:
         UsageError: no model, no output folder, or something that cannot be read.
     """
     from edgeseq import recipe
 
-    merged = recipe.read(recipe_file) if recipe_file else {}
+    merged = recipe.read(recipe_file, command) if recipe_file else {}
     for flag, value in given.items():
         if flag in _TABLES:
             merged[flag] = {**merged.get(flag, {}), **dict(map(_TABLES[flag], value))}
         elif value not in (None, ()):
             merged[flag] = value
     model = merged.pop("model", None)
-    for name, missing in (("MODEL", model is None), ("-o DIR", "output" not in merged)):
+    place = "-o DIR" if command == "compile" else "-o FILE"
+    for name, missing in (("MODEL", model is None), (place, "output" not in merged)):
         if missing:
-            raise UsageError(f"{name} is missing", fix="edgeseq compile MODEL -o DIR")
+            raise UsageError(f"{name} is missing", fix=f"edgeseq {command} MODEL {place}")
     return model, _options(merged)
 
 
 def _options(merged: dict[str, Any]) -> CompileOptions:
     merged["states"] = tuple(merged.pop("state", {}).items())
+    merged["sparse"] = _sparsity.take(merged)
     named = {_FIELDS.get(flag, flag): value for flag, value in merged.items()}
     known = {f.name for f in dataclasses.fields(CompileOptions)}
     assert named.keys() <= known, named.keys() - known

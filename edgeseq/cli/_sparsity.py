@@ -1,0 +1,80 @@
+"""The flags about sparsity that `compile` and `prune` share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgeseq.options import SparsityOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FLAGS = (
+    click.option(
+        "--sparsity", type=float, metavar="0.9", help="Share of the weights to set to zero."
+    ),
+    click.option(
+        "--pattern", metavar="16x1", help="unstructured, RxC, N:M, kernel, rows, columns."
+    ),
+    click.option(
+        "--criterion",
+        metavar="NAME",
+        help="magnitude, random, wanda, second-order, dsnot or gradient; default: second-order "
+        "with --calibrate, else magnitude.",
+    ),
+    click.option(
+        "--allocation",
+        metavar="NAME",
+        help="uniform[-plus], er, erk[-plus], global, snip or sensitivity; default: erk.",
+    ),
+    click.option(
+        "--calibrate",
+        multiple=True,
+        metavar="PATH",
+        help="Samples: .npz, .npy or .wav, a folder or a quoted glob; repeatable.",
+    ),
+    click.option(
+        "--keep-dense", multiple=True, metavar="NAME", help="Leave a weight alone; a name or glob."
+    ),
+    click.option(
+        "--density", multiple=True, metavar="NAME=0.2", help="Share that stays of some weights."
+    ),
+    click.option(
+        "--keep-diagonal",
+        is_flag=True,
+        default=None,
+        help="Never prune the diagonal of recurrent matrices.",
+    ),
+    click.option(
+        "--recover", type=int, metavar="STEPS", help="Train the rest against the dense model."
+    ),
+    click.option(
+        "--recover-schedule",
+        metavar="NAME",
+        help="cubic: prune while recovering (default); one-shot: before it.",
+    ),
+    click.option(
+        "--checkpoint",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="An interrupted recovery goes on from here.",
+    ),
+)
+
+
+def flags(command: Command) -> Command:
+    """Add the flags to a command."""
+    for flag in reversed(_FLAGS):
+        command = flag(command)
+    return command
+
+
+def take(merged: dict[str, Any]) -> SparsityOptions:
+    """Move what concerns sparsity out of the merged flags."""
+    names = {f.name: f.name for f in dataclasses.fields(SparsityOptions)} | {"densities": "density"}
+    given = {field: merged.pop(flag) for field, flag in names.items() if flag in merged}
+    return SparsityOptions(**given)
