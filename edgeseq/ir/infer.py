@@ -18,6 +18,7 @@ import onnx.reference
 import onnx_ir as ir
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.ir import dialect
 from edgeseq.ir.samples import Samples
 
 Array = npt.NDArray[Any]
@@ -78,6 +79,9 @@ class Inference:
         """Set dtype and shape of a node's outputs where they follow from its inputs."""
         if node.op_type in _WITH_BODY and node.domain == "":
             self._infer_body(node)
+            return
+        if node.domain == dialect.DOMAIN and node.op_type in dialect.OPS:
+            dialect.infer(node)
             return
         if node.op_identifier() in self._model.functions:
             self._infer_call(node)

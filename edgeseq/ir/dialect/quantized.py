@@ -107,6 +107,22 @@ def body(op_type: str, chosen: Variant) -> ir.Function:
     return ir.serde.deserialize_function(proto)
 
 
+def infer(made: ir.Node) -> None:
+    """Set type and shape of a call's outputs, as far as those of its inputs are known."""
+    x, weights = made.inputs[0], made.inputs[1 if made.op_type == "QuantizedMatMul" else 2]
+    for output in made.outputs:
+        output.dtype = ir.DataType.FLOAT
+    if x is None or weights is None or x.shape is None or weights.shape is None:
+        return
+    if made.op_type == "QuantizedMatMul":
+        made.outputs[0].shape = ir.Shape([*x.shape[:-1], weights.shape[1]])
+        return
+    state = [weights.shape[0], x.shape[1], weights.shape[2]]
+    made.outputs[0].shape = ir.Shape([x.shape[0], *state])
+    for output in made.outputs[1:]:
+        output.shape = ir.Shape(state)
+
+
 def _matmul(chosen: Variant) -> list[str]:
     out = [
         *quantized("X", "x", dynamic=chosen.dynamic_x, zero_point="x_zero_point"),
@@ -120,4 +136,4 @@ def _matmul(chosen: Variant) -> list[str]:
     return [*out, "Y = Mul (product, scales)"]
 
 
-__all__ = ["DOMAIN", "H_SCALE", "OPS", "Variant", "body", "define", "node", "variant"]
+__all__ = ["DOMAIN", "H_SCALE", "OPS", "Variant", "body", "define", "infer", "node", "variant"]
