@@ -11,16 +11,21 @@ from onnx_ir.passes import common
 
 from edgeseq import pipeline
 from edgeseq.frontends.torch_lstmp import DOMAIN, FORWARD, REVERSE
+from edgeseq.ir import dialect
+from edgeseq.ir.passes import walk
+from edgeseq.lower import select_quantized
 
-FUNCTIONS = frozenset({f"{DOMAIN}.{FORWARD}", f"{DOMAIN}.{REVERSE}"})
+FUNCTIONS = frozenset(f"{DOMAIN}.{name}" for name in (FORWARD, REVERSE, *dialect.OPS))
 _CLEANING = ("fold-constants", "eliminate-identity", "views-to-reshape", "eliminate-dead")
 
 
 def inlined(model: ir.Model) -> ir.Model:
-    """The model itself, or a copy without functions."""
-    if not model.functions:
+    """The model itself, or a copy without calls of functions but those that have kernels."""
+    kept = select_quantized.with_kernels(model)
+    called = {n.op_identifier() for n in walk(model.graph)} & model.functions.keys()
+    if called <= kept:
         return model
     copy = model.clone()
-    common.InlinePass()(copy)
+    common.InlinePass(lambda function: function.identifier() not in kept)(copy)
     pipeline.prepare(copy, passes=_CLEANING)
     return copy

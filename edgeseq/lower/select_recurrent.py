@@ -36,8 +36,8 @@ _TWO = ("Affine", "ScaledTanh", "HardSigmoid")  # these have a beta as well
 def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     """A recurrent kernel for the node, or why there is none."""
     w, r = constant(node.inputs[1]), constant(node.inputs[2])
-    b, p = constant(_input(node, 3)), constant(_input(node, 7))
-    if w is None or r is None or (_input(node, 3) is not None and b is None):
+    b, p = constant(input_of(node, 3)), constant(input_of(node, 7))
+    if w is None or r is None or (input_of(node, 3) is not None and b is None):
         return "the weights are not constant"
     if w.dtype != np.float32:
         return f"the weights are {w.dtype}, the kernels are float32"
@@ -60,10 +60,10 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         "H": Size.of(hidden),
         "groups": Size.of(1),
         "directions": Size.of(directions),
-        "reverse": Size.of(_reverse(node)),
+        "reverse": Size.of(reverse(node)),
         **{n: Size.of(v) for n, v in found[0].items()},
         **{n: Size.of(v) for n, v in _flags(node, p).items()},
-        **_strides(size(dims[layout]), size(batch), size(dims[2]), hidden, directions, layout),
+        **strides(size(dims[layout]), size(batch), size(dims[2]), hidden, directions, layout),
     }
     kernel = _KERNELS[node.op_type]
     return Choice(
@@ -91,7 +91,7 @@ def _grouped(node: ir.Node, together: group.Group) -> Choice | str:
     frame = g * d * hidden
     sizes = {
         **{"T": t, "B": b, "I": inputs, "H": hidden, "groups": g, "directions": d},
-        **{"reverse": _reverse(node), **found[0], **_flags(node, None)},
+        **{"reverse": reverse(node), **found[0], **_flags(node, None)},
         **{"x_t": b * g * inputs, "x_b": g * inputs, "x_g": inputs},
         **{"y_t": b * frame, "y_b": frame, "y_g": d * hidden, "y_d": hidden},
     }
@@ -116,7 +116,7 @@ def _grouped(node: ir.Node, together: group.Group) -> Choice | str:
 
 
 def _stacked(nodes: Sequence[ir.Node], index: int) -> Array | None:
-    arrays = [constant(_input(n, index)) for n in nodes]
+    arrays = [constant(input_of(n, index)) for n in nodes]
     return None if arrays[0] is None else np.concatenate([a for a in arrays if a is not None])
 
 
@@ -145,13 +145,14 @@ def _write_rows(
     return None
 
 
-def _input(node: ir.Node, index: int) -> ir.Value | None:
+def input_of(node: ir.Node, index: int) -> ir.Value | None:
+    """An input, or None where it is absent."""
     return node.inputs[index] if index < len(node.inputs) else None
 
 
 def _inputs(node: ir.Node, kernel: Kernel) -> list[ir.Value | None]:
     place = {"x": 0, "lens": 4, "h0": 5, "c0": 6}
-    return [_input(node, place[a.name]) for a in kernel.args if a.role is Role.IN]
+    return [input_of(node, place[a.name]) for a in kernel.args if a.role is Role.IN]
 
 
 def _outputs(node: ir.Node, kernel: Kernel) -> list[ir.Value | None]:
@@ -165,7 +166,8 @@ def _outputs(node: ir.Node, kernel: Kernel) -> list[ir.Value | None]:
     return found
 
 
-def _reverse(node: ir.Node) -> int:
+def reverse(node: ir.Node) -> int:
+    """The `reverse` size of a recurrent kernel."""
     direction = node.attributes.get_string("direction", "forward")
     return {"forward": 0, "reverse": 1, "bidirectional": 2}[direction]
 
@@ -179,7 +181,7 @@ def _flags(node: ir.Node, peepholes: Array | None) -> dict[str, int]:
     }
 
 
-def _strides(
+def strides(
     steps: Size, batch: Size, inputs: Size, hidden: int, directions: int, layout: int
 ) -> dict[str, Size]:
     """Distances in floats; `groups` is 1, so theirs do not matter."""

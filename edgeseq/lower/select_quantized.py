@@ -1,0 +1,139 @@
+"""QuantizedGRU, QuantizedLSTM and QuantizedRNN with constant weights -> the int8 cells.
+
+The kernels give the bits of the functions' bodies; a node without a kernel is computed by its body
+(`scan_functions`), slower, and with the accuracy of float32 instead of the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeseq.ir import dialect
+from edgeseq.ir.passes import walk
+from edgeseq.kernels import _quantized, gru_i8, lstm_i8, rnn_i8
+from edgeseq.kernels._family import Kernel, Role
+from edgeseq.lower.select import Array, Choice, Shapes, constant, size, wanted
+from edgeseq.lower.select_recurrent import input_of, reverse, strides
+from edgeseq.lower.size import Size
+
+OPS = ("QuantizedGRU", "QuantizedLSTM", "QuantizedRNN")
+_MODULES = {"QuantizedGRU": gru_i8, "QuantizedLSTM": lstm_i8, "QuantizedRNN": rnn_i8}
+_GATES = {"QuantizedGRU": 3, "QuantizedLSTM": 4, "QuantizedRNN": 1}
+# Blocks pay off where fewer than this share of them is stored: each has an index to read and
+# follow, the dense stream has none.
+_SPARSE = 0.6
+
+
+def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
+    """An int8 cell for the node, or why there is none."""
+    w, r = constant(node.inputs[1]), constant(node.inputs[2])
+    scales = constant(node.inputs[3]), constant(node.inputs[4])
+    b = constant(input_of(node, 5))
+    if w is None or r is None or scales[0] is None or scales[1] is None:
+        return "the weights are not constant"
+    if input_of(node, 5) is not None and b is None:
+        return "the bias is not constant"
+    steps, batch, inputs = (size(d) for d in shapes.of(node.inputs[0]))
+    directions, hidden = r.shape[0], r.shape[2]
+    get = node.attributes
+    x_scale = np.full(directions, get.get_float("x_scale", 0.0), np.float32)
+    h_scale = np.full(directions, get.get_float("h_scale", dialect.H_SCALE), np.float32)
+    weights = _quantized.Weights(w, r, scales[0], scales[1], x_scale, h_scale)
+    layout, share = _layout(w, r, _GATES[node.op_type])
+    packed = _PACK[node.op_type](node, weights, b, layout)
+    kernel = _kernel(node.op_type, layout)
+    activation = get.get_strings("activations", ("Tanh",))[0]
+    known = {
+        **packed.sizes,
+        "H": hidden,
+        "groups": 1,
+        "directions": directions,
+        "reverse": reverse(node),
+        "reset_first": 1 - get.get_int("linear_before_reset", 0),
+        "act": rnn_i8.ACTIVATIONS[activation],
+        "x_zero": get.get_int("x_zero_point", 127) if x_scale[0] else 127,
+    }
+    sizes = {
+        **{name: Size.of(value) for name, value in known.items()},
+        **{"T": steps, "B": batch, "I": inputs},
+        **strides(steps, batch, inputs, hidden, directions, 0),
+    }
+    how = "dense" if not layout else f"{share:.0%} of the blocks stored"
+    return Choice(
+        node=node,
+        kernel=kernel,
+        sizes={n: sizes[n] for n in kernel.sizes},
+        inputs=_inputs(node, kernel),
+        consts=tuple(packed.arrays[a.name] for a in kernel.args if a.role is Role.CONST),
+        outputs=_outputs(node, kernel),
+        in_place=True,
+        why=f"int8, {_GATES[node.op_type]} gates of {hidden} units, {how}",
+    )
+
+
+def _pack_gru(
+    node: ir.Node, weights: _quantized.Weights, b: Array | None, layout: str
+) -> _quantized.Packed:
+    first = not node.attributes.get_int("linear_before_reset", 0)
+    return gru_i8.pack(weights, b, reset_first=first, layout=layout)
+
+
+_Pack = Callable[[ir.Node, _quantized.Weights, Array | None, str], _quantized.Packed]
+_PACK: Mapping[str, _Pack] = {
+    "QuantizedGRU": _pack_gru,
+    "QuantizedLSTM": lambda _, weights, b, layout: lstm_i8.pack(weights, b, layout=layout),
+    "QuantizedRNN": lambda _, weights, b, layout: rnn_i8.pack(weights, b, layout=layout),
+}
+
+
+def _kernel(op_type: str, layout: str) -> Kernel:
+    """The kernel of a layout of weights."""
+    ending = f"_i8_{layout}" if layout else "_i8"
+    kernels: tuple[Kernel, ...] = _MODULES[op_type].KERNELS
+    return next(k for k in kernels if k.name.endswith(ending))
+
+
+def _layout(w: Array, r: Array, gates: int) -> tuple[str, float]:
+    """How to store the weights, and the share of the blocks that are not all zero."""
+    hidden = r.shape[2]
+    parts = [*w.reshape(-1, gates, hidden, w.shape[2]), *r.reshape(-1, gates, hidden, hidden)]
+    found = {}
+    for name, width in _quantized.WIDTHS.items():
+        if width:
+            kept = [_quantized.blocks(p, width).any(axis=(3, 4)) for p in parts]
+            found[name] = sum(float(k.sum()) for k in kept) / sum(k.size for k in kept)
+    name = min(found, key=lambda one: (found[one], -_quantized.WIDTHS[one]))
+    if found["b16x4"] <= found[name] * 1.1:
+        name = "b16x4"  # a wide block is one instruction
+    return (name, found[name]) if found[name] < _SPARSE else ("", 1.0)
+
+
+def _inputs(node: ir.Node, kernel: Kernel) -> tuple[ir.Value | None, ...]:
+    place = {"x": 0, "lens": 6, "h0": 7, "c0": 8}
+    return tuple(input_of(node, place[a.name]) for a in kernel.args if a.role is Role.IN)
+
+
+def _outputs(node: ir.Node, kernel: Kernel) -> tuple[ir.Value | None, ...]:
+    place = {"y": 0, "h_n": 1, "c_n": 2}
+    found = []
+    for arg in kernel.args:
+        if arg.role is Role.OUT:
+            index = place[arg.name]
+            value = node.outputs[index] if index < len(node.outputs) else None
+            found.append(value if wanted(value) else None)
+    return tuple(found)
+
+
+def with_kernels(model: ir.Model) -> frozenset[ir.OperatorIdentifier]:
+    """Functions all of whose calls have a kernel: lowering need not look into their bodies."""
+    found: dict[ir.OperatorIdentifier, bool] = {}
+    for node in walk(model.graph):
+        if node.domain == dialect.DOMAIN and node.op_type in OPS:
+            slots = (1, 2, 3, 4, *([5] if input_of(node, 5) is not None else []))
+            fixed = all(constant(node.inputs[slot]) is not None for slot in slots)
+            key = node.op_identifier()
+            found[key] = found.get(key, True) and fixed
+    return frozenset(key for key, fixed in found.items() if fixed)
