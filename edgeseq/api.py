@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from edgeseq.frontends.load import Imported
     from edgeseq.lower.build import Lowered, Modes
+    from edgeseq.lower.costs import Costing
     from edgeseq.pipeline import PassRecord
+    from edgeseq.quantize.command import Done as QuantizationDone
     from edgeseq.targets._target import Target
     from edgeseq.train.compress import Compressed
     from edgeseq.validate import Verdict
@@ -145,6 +147,59 @@ def prune_model(
     return dataclasses.replace(done, notes=(*done.notes, *notes))
 
 
+def quantize_model(
+    spec: str | Path, options: CompileOptions, progress: Progress | None = None
+) -> QuantizationDone:
+    """Quantize a model and write it as ONNX, for any runtime.
+
+    Args:
+        spec: `model.onnx`, `model.pt2`, or `package.module:factory`.
+        options: `quantize` says how, `output` is the file; sizes, states and seed count, too.
+        progress: Called whenever a piece is done.
+
+    Raises:
+        EdgeseqError: bad input, or too large an error; nothing is written then.
+    """
+    from edgeseq import pipeline
+    from edgeseq.frontends import load
+    from edgeseq.ir.settings import Settings
+    from edgeseq.quantize import command
+
+    if options.output.exists() and not options.force:
+        raise UsageError(
+            f"the output file '{options.output}' exists", fix="another -o, or --force to replace it"
+        )
+    imported = load.load(spec)
+    model = imported.model
+    _mark_states(model, options)
+    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
+    pipeline.prepare(model, settings, passes=pipeline.PASSES[:1])
+    _mark_states(model, options)
+    pipeline.prepare(model, settings, passes=_BEFORE_QUANTIZE)
+    done = command.apply(
+        model,
+        options.quantize,
+        options.sparse.calibrate,
+        options.seed,
+        progress or _silent,
+        qdq=True,
+    )
+    _save(model, options.output)
+    return done
+
+
+# What makes layers of a model easier to see and leaves its interface alone.
+_BEFORE_QUANTIZE = (
+    "fold-constants",
+    "eliminate-identity",
+    "fuse-conv-batchnorm",
+    "fuse-lstm-cell",
+    "fuse-gru-cell",
+    "recurrent-layout",
+    "eliminate-dead",
+)
+
+
 def host_targets() -> tuple[str, ...]:
     """Targets built where none is named: this machine's, and C source."""
     native = [
@@ -195,11 +250,14 @@ def _check_output(options: CompileOptions) -> None:
 
 def _compile(imported: Imported, options: CompileOptions, progress: Progress) -> Artifact:
     from edgeseq import artifact, validate
+    from edgeseq.lower import costs
+    from edgeseq.lower.costs import Costing
 
     timings: dict[str, float] = {}
     progress = _timed(progress, timings)
     _check_output(options)
     _check_sparsity(options)
+    table = costs.load(options.cost_table)  # what is wrong with it is said before the work
     names = options.targets or host_targets()
     targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
     spec = str(imported.source["spec"])
@@ -209,11 +267,16 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
         if options.sparse.asked:
             imported, original, record = _prune(imported, options, progress)
             records.append(record)
+        if options.quantize.scheme is not None:
+            imported, original, record = _quantize(imported, options, progress, folder)
+            records.append(record)
         _check_operators(imported.model)
         modes = _modes(imported.model, options)
         model_hash = artifact.write_model(imported.model, folder)
         start = time.perf_counter()
-        lowered = _lower(imported.model, name, model_hash, modes, records)
+        levels = tuple(i.level for t in targets for i in t.dispatched(options.isa))
+        costing = Costing(table, tuple(dict.fromkeys(levels)))
+        lowered = _lower(imported.model, name, model_hash, modes, records, costing)
         progress(Event("lower", name, time.perf_counter() - start))
         files = {t.name: _build(lowered, t, options, folder, progress) for t in targets}
         start = time.perf_counter()
@@ -296,6 +359,28 @@ def _prune(
     return pruned, done.model.clone(), record
 
 
+def _quantize(
+    imported: Imported, options: CompileOptions, progress: Progress, folder: Path
+) -> tuple[Imported, ir.Model, PassRecord]:
+    """Quantize the prepared model; what is compiled is compared with that, not with the floats."""
+    from edgeseq.pipeline import PassRecord
+    from edgeseq.quantize import command
+    from edgeseq.report import quantization
+
+    start = time.perf_counter()
+    model, before = imported.model, len(imported.model.graph)
+    done = command.apply(model, options.quantize, options.sparse.calibrate, options.seed, progress)
+    quantization.write(done, folder / "quantization.html")
+    notes = (
+        command.summary(done),
+        *done.notes,
+        *(f"{one.name}: {one.reason}" for one in done.quantized.left),
+    )
+    seconds = time.perf_counter() - start
+    record = PassRecord("quantize", seconds, before, len(model.graph), True, notes=notes)
+    return dataclasses.replace(imported, torch_module=None), model.clone(), record
+
+
 def _save(model: ir.Model, path: Path) -> None:
     import onnx_ir
 
@@ -372,10 +457,12 @@ def _lower(
     model_hash: str,
     modes: Modes,
     records: Sequence[PassRecord],
+    costing: Costing,
 ) -> Lowered:
     from edgeseq.lower import build
 
-    return build.lower(model, name, model_hash, modes, [r.name for r in records if r.modified])
+    passes = [r.name for r in records if r.modified]
+    return build.lower(model, name, model_hash, modes, passes, costing)
 
 
 def _build(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import edgeseq
 from edgeseq.errors import UsageError
+from edgeseq.lower import costs
 from edgeseq.lower.interface import Tensor, c_identifier
 from edgeseq.options import CompileOptions
 
@@ -116,6 +117,7 @@ def write_manifest(
             }
             for r in records
         ],
+        "cost_table": costs.load(options.cost_table).hash,
         "kernels": [_kernel(c) for c in lowered.kernel_calls()],
         "generated": dict(sorted(lowered.reasons.items())),
         "targets": {t.name: _target(folder, lowered, t, options, files[t.name]) for t in targets},
@@ -181,8 +183,8 @@ def _target(
 
 
 def _flags(options: CompileOptions) -> dict[str, Any]:
-    """The flags that decide what is built; folders and cache do not."""
-    skipped = {"output", "force", "cache", "emit_ir", "keep"}
+    """The flags that decide what is built; folders and cache do not, a table has its hash."""
+    skipped = {"output", "force", "cache", "cost_table", "emit_ir", "keep"}
     flags: dict[str, Any] = {}
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)

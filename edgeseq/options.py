@@ -46,6 +46,34 @@ class SparsityOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class QuantizeOptions:
+    """How to quantize.
+
+    Args:
+        scheme: `int8`, `w8`, `w4g32`, `bf16` or `fp16`; None: nothing is quantized.
+        activations: Scales of int8 activations: `static`, `dynamic`, or `auto`: static where
+            there are samples and one scale for all steps does not lose much.
+        observer: How a static range follows from samples.
+        rounding: Of weights: `nearest`, or `gptq`: against the samples.
+        correct_bias: Take the mean error over the samples out of each bias.
+        saturation_free: Weights whose pair sums fit 16 bits, for `maddubs`.
+        keep_float: Names or globs of weights to leave alone.
+        drift: Steps over which the error is measured; 0: 500.
+        max_drop: Largest loss in dB; beyond it the command fails. None: any.
+    """
+
+    scheme: str | None = None
+    activations: str = "auto"
+    observer: str = "percentile"
+    rounding: str = "nearest"
+    correct_bias: bool = False
+    saturation_free: bool = False
+    keep_float: tuple[str, ...] = ()
+    drift: int = 0
+    max_drop: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class CompileOptions:
     """One field per flag of `edgeseq compile`, and per key of a recipe.
 
@@ -65,9 +93,11 @@ class CompileOptions:
         cache: Reuse compiled pieces from earlier runs.
         seed: Seed of everything random: the verify inputs that are not given.
         inputs: .npz file of sample inputs, recorded in the verify vectors.
+        cost_table: File of kernel times that layouts are chosen by; None: those shipped.
         emit_ir: Stage after which the model is written beside the artifact; None: nowhere.
         keep: Folder for intermediate files (models after each pass, emitted C); None: nowhere.
         sparse: How to prune; its fields are flags of their own.
+        quantize: How to quantize; likewise.
     """
 
     output: Path
@@ -83,9 +113,11 @@ class CompileOptions:
     cache: bool = True
     seed: int = 0
     inputs: Path | None = None
+    cost_table: Path | None = None
     emit_ir: str | None = None
     keep: Path | None = None
     sparse: SparsityOptions = SparsityOptions()
+    quantize: QuantizeOptions = QuantizeOptions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +125,8 @@ class Event:
     """Something finished; shown as one line of progress.
 
     Args:
-        stage: `import`, `pass`, `prune`, `recover`, `lower`, `build`, `verify` or `check`.
+        stage: `import`, `pass`, `prune`, `recover`, `quantize`, `lower`, `build`, `verify` or
+            `check`.
         name: What it was: the pass, the target, the file.
         seconds: How long it took.
         nodes_before: Nodes of the graph before, where it changed the graph.

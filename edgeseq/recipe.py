@@ -131,6 +131,12 @@ def _paths(value: object, folder: Path) -> tuple[str, ...]:
     return tuple(str(folder / text) for text in _strings(value, folder))
 
 
+def _decibels(value: object, _: Path) -> float:
+    if isinstance(value, str):
+        return flags.decibels(value)
+    return float(_number("max-drop", value))
+
+
 _string = _typed(str, "a string")
 _bool = _typed(bool, "true or false")
 
@@ -161,6 +167,16 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "recover": _typed(int, "a whole number"),
     "recover-schedule": _string,
     "checkpoint": _path,
+    "quantize": _string,
+    "activations": _string,
+    "observer": _string,
+    "rounding": _string,
+    "correct-bias": _bool,
+    "saturation-free": _bool,
+    "keep-float": _strings,
+    "drift": _typed(int, "a whole number"),
+    "max-drop": _decibels,
+    "cost-table": _path,
     "emit-ir": _string,
     "keep": _path,
 }
@@ -170,5 +186,14 @@ _PRUNE = (
     *("sparsity", "pattern", "criterion", "allocation", "calibrate", "keep-dense", "density"),
     *("keep-diagonal", "recover", "recover-schedule", "checkpoint"),
 )
+_QUANTIZE = (
+    *("model", "output", "shape", "dim", "const", "state", "seed", "force", "calibrate"),
+    *("quantize", "activations", "observer", "rounding", "correct-bias", "saturation-free"),
+    *("keep-float", "drift", "max-drop"),
+)
 # The keys of each command's table.
-TABLES: Mapping[str, tuple[str, ...]] = {"compile": tuple(KEYS), "prune": _PRUNE}
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "compile": tuple(KEYS),
+    "prune": _PRUNE,
+    "quantize": _QUANTIZE,
+}

@@ -42,6 +42,7 @@ keep-diagonal = true
 recover = 500
 recover-schedule = "one-shot"
 checkpoint = "recovery.pt"
+cost-table = "times.json"
 emit-ir = "fold-constants"
 keep = "kept"
 """
@@ -89,6 +90,7 @@ def test_recipe_alone(tmp_path: Path) -> None:
         cache=False,
         seed=7,
         inputs=tmp_path / "in.npz",
+        cost_table=tmp_path / "times.json",
         emit_ir="fold-constants",
         keep=tmp_path / "kept",
         sparse=SparsityOptions(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgeseq import flags, registry
-from edgeseq.cli import _progress, _result, _sparsity
+from edgeseq.cli import _progress, _quantization, _result, _sparsity
 from edgeseq.errors import UsageError
 from edgeseq.options import CompileOptions
 
@@ -64,6 +64,13 @@ edgeseq compile model.onnx --sparsity 0.9 --pattern 16x1 --calibrate clips/ --re
     help="Sample inputs to record in the verify vectors.",
 )
 @_sparsity.flags
+@_quantization.flags
+@click.option(
+    "--cost-table",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Choose kernels by times from `bench kernels --save`; default: those shipped.",
+)
 @click.option("--emit-ir", metavar="STAGE", help="Also write the model as it is after a pass.")
 @click.option(
     "--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep intermediate files there."
@@ -124,6 +131,7 @@ def gather(
 def _options(merged: dict[str, Any]) -> CompileOptions:
     merged["states"] = tuple(merged.pop("state", {}).items())
     merged["sparse"] = _sparsity.take(merged)
+    merged["quantize"] = _quantization.take(merged)
     named = {_FIELDS.get(flag, flag): value for flag, value in merged.items()}
     known = {f.name for f in dataclasses.fields(CompileOptions)}
     assert named.keys() <= known, named.keys() - known

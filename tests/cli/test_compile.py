@@ -92,6 +92,26 @@ def test_recipe_and_quiet(inline, scale: Path, tmp_path: Path) -> None:
     assert flags["consts"] == {"gain": 2}
 
 
+def test_another_cost_table_stands_in_the_manifest(inline, scale: Path, tmp_path: Path) -> None:
+    from edgeseq.lower import costs
+
+    table = costs.CostTable("a test", (1, 2), {})
+    (tmp_path / "table.json").write_text(costs.dumps(table))
+    flags = ["--target", "c", "-q", "--cost-table", "table.json"]
+    done = inline("compile", scale, "-o", "dist", *flags)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "dist/manifest.json").read_text())
+    assert manifest["cost_table"] == table.hash != costs.load().hash
+    assert "cost_table" not in manifest["flags"]
+
+
+def test_a_cost_table_that_is_none(inline, scale: Path, tmp_path: Path) -> None:
+    done = inline("compile", scale, "-o", "dist", "--cost-table", scale, "-q")
+    assert done.returncode == 2
+    assert done.stderr.startswith("edgeseq: error: cannot read the cost table")
+    assert leftovers(tmp_path) == []
+
+
 def test_emit_ir_and_keep(inline, scale: Path, tmp_path: Path) -> None:
     flags = ["--target", "c", "--emit-ir", "fold-constants", "--keep", "kept"]
     done = inline("compile", scale, "-o", "dist", *flags)

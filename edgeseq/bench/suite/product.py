@@ -11,7 +11,8 @@ from edgeseq.bench.suite import problem
 from edgeseq.bench.suite.cases import Case
 from edgeseq.bench.suite.native import Call, find_kernel
 from edgeseq.bench.suite.problem import FRAMES, Problem
-from edgeseq.kernels import gemm
+from edgeseq.kernels import gemm, spmv
+from edgeseq.kernels._formats import Format
 from edgeseq.lower import work
 
 
@@ -52,16 +53,23 @@ def make(
         rng: Source of all numbers.
     """
     kernel = find_kernel(form.name)
-    if kernel is None or (form.weights, form.layout) not in _PACKED:
+    if kernel is None:
         return None
     rows, inputs, outputs = sizes.get("M", 1), sizes["K"], sizes["N"]
     full = rng.uniform(-1, 1, (outputs, inputs)).astype(np.float32)
     kept = full * problem.mask(rng, outputs, inputs, form, density)
     weights = np.ascontiguousarray(problem.representable(kept, form.weights).T)
     known = {"M": rows, "K": inputs, "N": outputs, "ldx": inputs, "ldy": outputs}
-    all_sizes = {name: known.get(name, 0) for name in kernel.sizes}
+    extra, consts = _pack(form, weights)
+    all_sizes = {name: known.get(name, 0) for name in kernel.sizes} | extra
     xs = [rng.uniform(-1, 1, (rows, inputs)).astype(np.float32) for _ in range(FRAMES)]
-    return Call(kernel, all_sizes, {"w": gemm.pack(weights)}, [{"x": x} for x in xs]), weights
+    return Call(kernel, all_sizes, consts, [{"x": x} for x in xs]), weights
 
 
-_PACKED = {("f32", "")}
+def _pack(form: work.Format, weights: Array) -> tuple[dict[str, int], dict[str, Array]]:
+    """Return the sizes and the CONST arguments that the format adds."""
+    stored = Format(form.weights, form.rows if form.sparse else 0)
+    if not form.sparse:
+        return {}, {"w": gemm.pack(weights, form=stored)}
+    blocks = spmv.pack(weights, None, stored)
+    return {"blocks": blocks.blocks}, blocks.arrays()

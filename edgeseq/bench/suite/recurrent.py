@@ -16,6 +16,7 @@ from edgeseq.bench.suite.problem import FRAMES, Problem
 from edgeseq.kernels import _exact as exact
 from edgeseq.kernels import _quantized
 from edgeseq.kernels._family import Kernel
+from edgeseq.kernels._formats import Format
 from edgeseq.lower import work
 
 STATES = {"gru": ("h0",), "lstm": ("h0", "c0"), "rnn": ("h0",)}
@@ -107,7 +108,12 @@ def _pack(form: work.Format, weights: Weights) -> tuple[dict[str, int], dict[str
         packed = family.pack(_int8(weights), weights["B"], layout=form.layout, **options)
         return packed.sizes, packed.arrays
     family = registry.find("kernels", form.family)
-    return {}, {"w": family.pack(weights["W"], weights["R"], weights["B"], **options)}
+    stored = Format(form.weights, form.rows if form.sparse else 0)
+    tensors = (weights["W"], weights["R"], weights["B"])
+    if not form.sparse:
+        return {}, {"w": family.pack(*tensors, form=stored, **options)}
+    blocks = family.pack_blocks(*tensors, form=stored, **options)
+    return {"blocks": blocks.blocks}, blocks.arrays()
 
 
 def _int8(weights: Weights) -> _quantized.Weights:
