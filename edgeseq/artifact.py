@@ -190,8 +190,17 @@ def _flags(options: CompileOptions) -> dict[str, Any]:
         value = getattr(options, field.name)
         if field.name in skipped or value == field.default or value in ({}, (), None):
             continue
-        flags[field.name] = str(value) if isinstance(value, Path) else value
+        flags[field.name] = _plain(value)
     return flags
+
+
+def _plain(value: Any) -> Any:
+    """A flag for JSON; of a group of flags those that are not at their default."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        named = {f.name: (getattr(value, f.name), f.default) for f in fields}
+        return {n: _plain(v) for n, (v, usual) in named.items() if v != usual and v != {}}
+    return str(value) if isinstance(value, Path) else value
 
 
 def _hash(path: Path) -> str:

@@ -55,6 +55,18 @@ def density(text: str) -> tuple[str, float]:
         raise _bad("--density", text, why, "--density encoder.weight=0.2") from None
 
 
+def decibels(text: str) -> float:
+    """`0.2dB` or `0.2` -> 0.2.
+
+    Raises:
+        ValueError: it is no number, or below zero.
+    """
+    value = float(text.strip().lower().removesuffix("db"))
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"'{text}' is no loss in dB")
+    return value
+
+
 def dim(text: str) -> int | str:
     """Read one entry of a shape: a size of at least 1, or the name of a symbol."""
     text = text.strip()

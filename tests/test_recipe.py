@@ -11,8 +11,9 @@ from edgeseq import recipe
 from edgeseq.cli.compile import compile as command
 from edgeseq.cli.compile import gather
 from edgeseq.cli.prune import prune
+from edgeseq.cli.quantize import quantize
 from edgeseq.errors import UsageError
-from edgeseq.options import CompileOptions, SparsityOptions
+from edgeseq.options import CompileOptions, QuantizeOptions, SparsityOptions
 
 FULL = """
 [compile]
@@ -42,6 +43,15 @@ keep-diagonal = true
 recover = 500
 recover-schedule = "one-shot"
 checkpoint = "recovery.pt"
+quantize = "int8"
+activations = "static"
+observer = "mse"
+rounding = "gptq"
+correct-bias = true
+saturation-free = true
+keep-float = "head.*"
+drift = 5000
+max-drop = "0.2dB"
 cost-table = "times.json"
 emit-ir = "fold-constants"
 keep = "kept"
@@ -106,6 +116,17 @@ def test_recipe_alone(tmp_path: Path) -> None:
             recover_schedule="one-shot",
             checkpoint=tmp_path / "recovery.pt",
         ),
+        quantize=QuantizeOptions(
+            scheme="int8",
+            activations="static",
+            observer="mse",
+            rounding="gptq",
+            correct_bias=True,
+            saturation_free=True,
+            keep_float=("head.*",),
+            drift=5000,
+            max_drop=0.2,
+        ),
     )
 
 
@@ -115,6 +136,16 @@ def test_the_table_of_prune_holds_its_flags(tmp_path: Path) -> None:
     text = '[prune]\nmodel = "m.onnx"\noutput = "s.onnx"\nsparsity = 1\n[compile]\nseed = 3\n'
     _, options = gather(write(tmp_path, text), {}, "prune")
     assert options == CompileOptions(tmp_path / "s.onnx", sparse=SparsityOptions(sparsity=1.0))
+
+
+def test_the_table_of_quantize_holds_its_flags(tmp_path: Path) -> None:
+    shown = {*PRESENTATION, "report"}
+    params = {str(p.name).replace("_", "-") for p in quantize.params if p.name not in shown}
+    assert set(recipe.TABLES["quantize"]) == params
+    text = '[quantize]\nmodel = "m.onnx"\noutput = "s.onnx"\nquantize = "w8"\nmax-drop = 1\n'
+    _, options = gather(write(tmp_path, text), {}, "quantize")
+    chosen = QuantizeOptions(scheme="w8", max_drop=1.0)
+    assert options == CompileOptions(tmp_path / "s.onnx", quantize=chosen)
 
 
 def test_flags_win(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Rewriter:
     # Integer products.
 
     def _recurrent(self, layer: Layer, scheme: Scheme) -> Change:
-        node = layer.node
+        node, title = layer.node, layer.name
         (w_value, w), (r_value, r) = layer.weights()
         h_name = str(node.outputs[0].name)
         w8 = weights.rounded(w.reshape(-1, w.shape[2]), scheme, self.settings, self._rows(layer.x))
@@ -105,10 +105,10 @@ class Rewriter:
         floats = (w8.floats().reshape(w.shape), r8.floats().reshape(r.shape))
         noise = _noise([(w, floats[0]), (r, floats[1])])
         how = "dynamic" if x is None else "static"
-        return Change(layer.name, node.op_type, scheme.text, how, w.size + r.size, size, noise)
+        return Change(title, node.op_type, scheme.text, how, w.size + r.size, size, noise)
 
     def _linear(self, layer: Layer, scheme: Scheme) -> Change:
-        node = layer.node
+        node, title = layer.node, layer.name
         ((value, stored),) = layer.weights()
         get = node.attributes
         w = stored if get.get_int("transB", 0) else stored.T  # [outputs, inputs]
@@ -133,7 +133,7 @@ class Rewriter:
         how = "dynamic" if x is None else "static"
         size = scheme.nbytes(*w.shape)
         noise = _noise([(w, w8.floats())])
-        return Change(layer.name, node.op_type, scheme.text, how, w.size, size, noise)
+        return Change(title, node.op_type, scheme.text, how, w.size, size, noise)
 
     def _bias(self, node: ir.Node, outputs: int) -> tuple[Array | None, ir.Node]:
         """The constant row added to the product, and the node whose output has it."""
@@ -156,7 +156,7 @@ class Rewriter:
     # Weights alone.
 
     def _weights_alone(self, layer: Layer, scheme: Scheme) -> Change:
-        node = layer.node
+        node, title = layer.node, layer.name
         before = [data for _, data in layer.weights()]
         alone = dataclasses.replace(scheme, activations=False)
         pairs, size = [], 0
@@ -170,7 +170,7 @@ class Rewriter:
         around = scheme.activations and products and self._around(layer)
         text, how = (scheme.text, "static") if around else (alone.text, "float")
         elements = sum(data.size for data in before)
-        return Change(layer.name, node.op_type, text, how, elements, size, _noise(pairs))
+        return Change(title, node.op_type, text, how, elements, size, _noise(pairs))
 
     def _weight(
         self, layer: Layer, value: ir.Value, data: Array, scheme: Scheme
@@ -203,7 +203,7 @@ class Rewriter:
 
     def _embedding(self, layer: Layer) -> Change:
         """Look up levels and scale, then multiply: the table stays int8 in memory."""
-        node, scheme = layer.node, Scheme("int8")
+        node, title, scheme = layer.node, layer.name, Scheme("int8")
         ((value, table),) = layer.weights()
         one = weights.rounded(table, scheme, self.settings, None)
         emit = self.edit.emit
@@ -213,7 +213,7 @@ class Rewriter:
         real = emit(node, "Cast", [rows], {"to": ir.DataType.FLOAT.value})
         self.edit.replace_node(node, emit(node, "Mul", [real, scales]))
         size, noise = scheme.nbytes(*table.shape), _noise([(table, one.floats())])
-        return Change(layer.name, "Gather", scheme.text, "float", table.size, size, noise)
+        return Change(title, "Gather", scheme.text, "float", table.size, size, noise)
 
     # What they share.
 

@@ -1,0 +1,143 @@
+"""What `--quantize` does: read samples, quantize, and measure what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from edgeseq.errors import BudgetError, UsageError
+from edgeseq.options import Event, QuantizeOptions
+from edgeseq.quantize import drift
+from edgeseq.quantize.run import Quantized, quantize
+from edgeseq.quantize.scheme import ACTIVATIONS, OBSERVERS, ROUNDINGS, Settings
+from edgeseq.registry import hint
+from edgeseq.train import calibration
+
+Progress = Callable[[Event], None]
+MEASURED = 500  # steps, where no drift is asked for
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A quantized model and what is to be said of it.
+
+    Args:
+        quantized: What became of each layer.
+        curves: Error of each output and state against the float model, over time.
+        steps: How many steps that is.
+        synthetic: There were no samples: the error is that of random inputs.
+        notes: What the user should know.
+    """
+
+    quantized: Quantized
+    curves: tuple[drift.Curve, ...]
+    steps: int
+    synthetic: bool
+    notes: tuple[str, ...]
+
+    @property
+    def drop(self) -> float:
+        """By how many dB the error raises the level of the worst output."""
+        outputs = [c for c in self.curves if c.kind == "output"] or list(self.curves)
+        return max((10 * math.log10(1 + 10 ** (-c.snr / 10)) for c in outputs), default=0.0)
+
+
+def apply(
+    model: ir.Model,
+    options: QuantizeOptions,
+    calibrate: Sequence[str],
+    seed: int,
+    progress: Progress,
+    *,
+    qdq: bool = False,
+) -> Done:
+    """Quantize a model in place, and measure it beside its float self.
+
+    Args:
+        model: Its sizes bound and its states marked.
+        options: What to do.
+        calibrate: Files, folders and globs of samples.
+        seed: Of the inputs, where there are no samples.
+        progress: Called whenever a piece is done.
+        qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
+
+    Raises:
+        UsageError: samples, names or numbers that do not fit.
+        BudgetError: the error is larger than `max_drop` allows.
+    """
+    assert options.scheme is not None
+    settings = _settings(options)
+    if settings.rounding == "gptq" and not calibrate:
+        raise UsageError(
+            "rounding 'gptq' needs calibration samples",
+            why="it rounds against what each weight is multiplied by",
+            fix="--calibrate clips/, or --rounding nearest",
+        )
+    start = time.perf_counter()
+    reference = model.clone()
+    given = calibration.load(calibrate, model)
+    quantized = quantize(model, options.scheme, given, settings, qdq=qdq)
+    samples = given or calibration.synthetic(model, seed=seed)
+    # The last sample is the one furthest from a single recording, where there are several.
+    steps = options.drift or min(MEASURED, calibration.steps_of(samples[-1], model))
+    curves = tuple(drift.measure(reference, model, samples[-1], steps=steps))
+    notes = [*quantized.notes]
+    notes += [
+        f"the error of '{c.name}' grows with time: {c.errors[-1]:.2g} after {steps} steps"
+        for c in curves
+        if c.grows
+    ]
+    done = Done(quantized, curves, steps, not given, tuple(notes))
+    seconds = time.perf_counter() - start
+    progress(Event("quantize", options.scheme, seconds, detail=summary(done)))
+    _check(done, options)
+    return done
+
+
+def summary(done: Done) -> str:
+    """`12 layers, 71744 B of 286976 B, output error -31.2 dB`."""
+    q = done.quantized
+    outputs = [c for c in done.curves if c.kind == "output"] or list(done.curves)
+    error = min((c.snr for c in outputs), default=math.inf)
+    static = sum(c.activations == "static" for c in q.changes)
+    dynamic = sum(c.activations == "dynamic" for c in q.changes)
+    text = f"{len(q.changes)} layers"
+    if static or dynamic:
+        text += f" ({static} static, {dynamic} dynamic)"
+    text += f", {q.nbytes} B of {q.float_bytes} B"
+    text += f", output error {-error:.1f} dB" if math.isfinite(error) else ""
+    return text + " (synthetic inputs: not accuracy-checked)" * done.synthetic
+
+
+def _settings(options: QuantizeOptions) -> Settings:
+    for flag, value, known in (
+        ("--observer", options.observer, OBSERVERS),
+        ("--activations", options.activations, ACTIVATIONS),
+        ("--rounding", options.rounding, ROUNDINGS),
+    ):
+        if value not in known:
+            raise UsageError(f"unknown {flag} '{value}'", fix=hint(value, known))
+    return Settings(
+        observer=options.observer,
+        activations=options.activations,
+        rounding=options.rounding,
+        correct_bias=options.correct_bias,
+        saturation_free=options.saturation_free,
+        keep=options.keep_float,
+    )
+
+
+def _check(done: Done, options: QuantizeOptions) -> None:
+    if options.max_drop is None or done.drop <= options.max_drop:
+        return
+    worst = sorted(done.curves, key=lambda c: c.snr)[0]
+    raise BudgetError(
+        f"quantization costs {done.drop:.2f} dB, {options.max_drop:g} dB are allowed",
+        at=f"'{worst.name}': error {-worst.snr:.1f} dB over {done.steps} steps",
+        why="the error's power is added to the output's" + " (random inputs)" * done.synthetic,
+        fix="--calibrate your clips, keep layers in float with --keep-float, or a wider scheme",
+    )
