@@ -37,11 +37,27 @@ class Scales:
         found = {}
         for name, value in wanted.items():
             if value.is_floating_point():
-                dims = [axis for axis in range(value.dim()) if axis != 1]
-                off = (made[name] - value).square().mean(dims)
-                scale = value.square().mean(dims) + _FLOOR * self.power[name] + 1e-12
-                found[name] = (off / scale).mean()
+                off = (made[name] - value).square().mean(_all_but_streams(value))
+                found[name] = (off / self._of(name, value)).mean()
         return found
+
+    def draw(self, made: Mapping[str, Tensor], signs: torch.Generator) -> Tensor:
+        """Return the sum of all outputs, each with a random sign and relative to its power."""
+        total = torch.zeros(())
+        for name, value in made.items():
+            if value.is_floating_point() and value.requires_grad:
+                random = torch.randint(0, 2, value.shape, generator=signs) * 2.0 - 1
+                streams = (value * random).sum(_all_but_streams(value))
+                total = total + (streams / self._of(name, value.detach()).sqrt()).sum()
+        return total
+
+    def _of(self, name: str, value: Tensor) -> Tensor:
+        power = value.square().mean(_all_but_streams(value))
+        return power + _FLOOR * self.power[name] + 1e-12
+
+
+def _all_but_streams(value: Tensor) -> list[int]:
+    return [axis for axis in range(value.dim()) if axis != 1]
 
 
 def hints(model: ir.Model, weights: Collection[str]) -> list[str]:

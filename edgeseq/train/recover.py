@@ -32,6 +32,8 @@ class Settings:
         rate: Highest learning rate.
         ramp: Share of the steps over which a gradual target falls to its density.
         rounds: How often its masks are chosen anew.
+        draws: How many backward passes tell in each round what the weights are worth; with 0 it is
+            their magnitude.
         hint: Weight of inner values (what the pruned layers compute) beside the outputs.
         check: Steps between looks at held-out windows.
         patience: Looks without an improvement before stopping early.
@@ -44,6 +46,7 @@ class Settings:
     rate: float = 3e-3
     ramp: float = 0.5
     rounds: int = 20
+    draws: int = 8
     hint: float = 1.0
     check: int = 50
     patience: int = 8
@@ -152,7 +155,7 @@ class _Recovery:
         self._file = file
         self._ramp = 0 if isinstance(target, Fixed) else int(steps * settings.ramp)
         self._history: list[Record] = []
-        self._final = target.masks(student.weights(target.names), 1.0)
+        self._final = self._choose(1.0)
         self._best: dict[str, Any] = {}
         self._waited = 0
 
@@ -211,11 +214,15 @@ class _Recovery:
             every = max(1, self._ramp // self._settings.rounds)
             if step % every and step != self._ramp:
                 return
-            weights = self._student.weights(self._target.names)
             # The first round prunes too: a round that prunes nothing would be lost.
-            share = min(1.0, (step + every) / (self._ramp + every))
-            self._final = self._target.masks(weights, share)
+            self._final = self._choose(min(1.0, (step + every) / (self._ramp + every)))
         self._student.hold(self._final)
+
+    def _choose(self, progress: float) -> dict[str, Mask]:
+        weights = self._student.weights(self._target.names)
+        gradual = not isinstance(self._target, Fixed) and self._settings.draws
+        effects = self._student.effects(self._settings.draws) if gradual else None
+        return self._target.masks(weights, progress, effects)
 
     def _look(self, step: int, loss: float) -> str | None:
         held_out = self._student.look()
@@ -316,7 +323,7 @@ def _key(
         for name, value in sorted(each.graph.initializers.items()) if each is not None else ():
             digest.update(name.encode() + np.ascontiguousarray(value.const_value.numpy()).tobytes())
     weights = {name: relative_weights(model, name) for name in target.names}
-    for name, mask in sorted(target.masks(weights, 1.0).items()):
+    for name, mask in sorted(target.masks(weights, 1.0, None).items()):
         digest.update(name.encode() + np.packbits(mask).tobytes())
     for sample in samples:
         for name, array in sorted(sample.items()):

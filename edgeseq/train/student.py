@@ -64,7 +64,10 @@ class Student:
             weight.requires_grad_(name in trained)
         self._hints = distill.hints(self._model, target.names) if settings.hint else []
         self._adam = torch.optim.Adam(self._weights.values(), lr=settings.rate)
-        self._masks: dict[str, Tensor] = {}
+        self._holes: dict[str, Tensor] = {}
+        self._masked = sorted(target.names)
+        self._probes = Windows(model, samples, settings.streams, settings.window, seed + 2)
+        self._signs = torch.Generator().manual_seed(seed)
         self._windows = Windows(model, samples, settings.streams, settings.window, seed)
         self._states: tuple[States, States] | None = None
         self._scales = distill.Scales()
@@ -91,16 +94,34 @@ class Student:
             loss = loss + self._settings.hint * torch.stack(near).mean()
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        for name, mask in self._masks.items():
+        for name, hole in self._holes.items():
             gradient = self._weights[name].grad
             if gradient is not None:
-                gradient.mul_(mask)
+                gradient.masked_fill_(hole, 0)
         torch.nn.utils.clip_grad_norm_(self._weights.values(), _CLIP)
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._adam.step()
         self._apply()
         return float(loss.detach())
+
+    def effects(self, draws: int) -> dict[str, npt.NDArray[Any]]:
+        """Return `[draws, *shape]` for each masked weight: what it adds to random sums of outputs.
+
+        Each output is divided by its power, as in the loss; the mean of the squared effects of a
+        group is then the change of the loss when the group falls, to first order.
+        """
+        found: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in self._masked}
+        for _ in range(draws):
+            window = self._probes.next()
+            made, _ = self._net.run(window.inputs)
+            self._adam.zero_grad()
+            self._scales.draw(_only(made, self._net.outputs), self._signs).backward()  # type: ignore[no-untyped-call]
+            for name, rows in found.items():
+                weight = self._weights[name]
+                gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                rows.append((gradient * weight.detach()).numpy())
+        return {name: np.stack(rows) for name, rows in found.items()}
 
     def look(self) -> float:
         """Return the loss of the outputs on the held-out windows."""
@@ -115,7 +136,7 @@ class Student:
 
     def hold(self, masks: Mapping[str, Mask]) -> None:
         """Prune, and keep the zeros from now on."""
-        self._masks = {n: torch.from_numpy(m.astype(np.float32)) for n, m in masks.items()}
+        self._holes = {name: torch.from_numpy(~mask) for name, mask in masks.items()}
         self._apply()
 
     def weights(self, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
@@ -147,6 +168,8 @@ class Student:
             "adam": self._adam.state_dict(),
             "windows": self._windows.state(),
             "power": dict(self._scales.power),
+            "probes": self._probes.state(),
+            "signs": self._signs.get_state(),
             "states": self._states,
         }
 
@@ -156,6 +179,8 @@ class Student:
         self._adam.load_state_dict(state["adam"])
         self._windows.restore(state["windows"])
         self._scales.power = dict(state["power"])
+        self._probes.restore(state["probes"])
+        self._signs.set_state(state["signs"])
         self._states = state["states"]
 
     def _loss(self, made: Values, wanted: Values, inputs: Values, scales: distill.Scales) -> Tensor:
@@ -166,8 +191,8 @@ class Student:
 
     def _apply(self) -> None:
         with torch.no_grad():
-            for name, mask in self._masks.items():
-                self._weights[name].mul_(mask)
+            for name, hole in self._holes.items():
+                self._weights[name].masked_fill_(hole, 0)
 
     def _carried(self, window: Window) -> tuple[States, States]:
         if self._states is None:

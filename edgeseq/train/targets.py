@@ -22,8 +22,17 @@ class Target(Protocol):
     def names(self) -> frozenset[str]:
         """The initializers."""
 
-    def masks(self, weights: Mapping[str, Array], progress: float) -> dict[str, Mask]:
-        """Return what stays of these weights; `progress` runs from 0 (dense) to 1 (as asked)."""
+    def masks(
+        self, weights: Mapping[str, Array], progress: float, effects: Mapping[str, Array] | None
+    ) -> dict[str, Mask]:
+        """Return what stays.
+
+        Args:
+            weights: As they are now.
+            progress: From 0 (dense) to 1 (as asked).
+            effects: `[draws, *shape]`: what each weight adds to a random sum of the outputs;
+                None where nothing is known of the outputs.
+        """
 
 
 def cubic(progress: float, initial: float, final: float) -> float:
@@ -46,9 +55,11 @@ class Fixed:
         """The initializers."""
         return frozenset(self.given)
 
-    def masks(self, weights: Mapping[str, Array], progress: float) -> dict[str, Mask]:
+    def masks(
+        self, weights: Mapping[str, Array], progress: float, effects: Mapping[str, Array] | None
+    ) -> dict[str, Mask]:
         """Return the masks."""
-        del weights, progress
+        del weights, progress, effects
         return dict(self.given)
 
 
@@ -62,7 +73,6 @@ class Part:
         pattern: How its zeros are arranged.
         density: The share that stays.
         taps: Runs of inputs in a row (the cells of a kernel).
-        importance: A factor to |w| `[outputs, inputs]`, or None.
     """
 
     weight: str
@@ -70,41 +80,101 @@ class Part:
     pattern: Pattern
     density: float
     taps: int = 1
-    importance: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Gradual:
-    """Magnitude pruning in rounds: more and more groups fall, by the weights as they then are.
+    """Pruning in rounds: more and more groups fall, by what they are worth in the round.
 
-    Blocks fall along the cubic schedule; N:M goes down one entry of every M after the other.
+    Blocks fall along the cubic schedule; N:M goes down one entry of every M after the other. A
+    group is worth the expected squared change of the outputs when it is zeroed, to first order:
+    the mean over the draws of the square of its summed effects. Its magnitude where there are no
+    effects.
+
+    Args:
+        parts: The matrices.
+        share: Let the matrices share one budget, so that blocks fall where they matter least;
+            else each keeps its own density.
     """
 
     parts: Sequence[Part]
+    share: bool = True
 
     @property
     def names(self) -> frozenset[str]:
         """The initializers."""
         return frozenset(part.weight for part in self.parts)
 
-    def masks(self, weights: Mapping[str, Array], progress: float) -> dict[str, Mask]:
+    def masks(
+        self, weights: Mapping[str, Array], progress: float, effects: Mapping[str, Array] | None
+    ) -> dict[str, Mask]:
         """Return the masks of this round."""
         masks = {name: np.ones(weights[name].shape, np.bool_) for name in self.names}
-        for part in self.parts:
-            scores = np.square(weights[part.weight].reshape(-1)[part.index].astype(np.float64))
-            if part.importance is not None:
-                scores *= np.square(part.importance)
-            pattern, density = _at(part, progress)
-            masks[part.weight].reshape(-1)[part.index] = pattern.mask(scores, density, part.taps)
+        worth = [_worth(part, weights, effects) for part in self.parts]
+        apart = list(range(len(self.parts)))
+        if self.share and effects is not None:  # magnitudes of two layers do not compare
+            shared = [i for i in apart if self.parts[i].pattern.fixed_density is None]
+            apart = [i for i in apart if i not in shared]
+            chosen = _together([(self.parts[i], worth[i]) for i in shared], progress)
+            for i, kept in zip(shared, chosen, strict=True):
+                masks[self.parts[i].weight].reshape(-1)[self.parts[i].index] = kept
+        for i in apart:
+            part = self.parts[i]
+            if part.pattern.fixed_density is None:
+                (kept,) = _together([(part, worth[i])], progress)
+            else:  # every entry is a group of its own
+                pattern, density = _at(part, progress)
+                kept = pattern.mask(worth[i], density, part.taps)
+            masks[part.weight].reshape(-1)[part.index] = kept
         return masks
 
 
+def _worth(part: Part, weights: Mapping[str, Array], effects: Mapping[str, Array] | None) -> Array:
+    """Return the worth of each group of a matrix."""
+    if effects is None:
+        squares = np.square(weights[part.weight].reshape(-1)[part.index].astype(np.float64))
+        return part.pattern.gather(squares, part.taps)
+    draws = [
+        part.pattern.gather(draw.reshape(-1)[part.index].astype(np.float64), part.taps)
+        for draw in effects[part.weight]
+    ]
+    worth: Array = np.mean(np.square(draws), axis=0)
+    return worth
+
+
+def _together(parts: Sequence[tuple[Part, Array]], progress: float) -> list[Mask]:
+    """Prune the groups of least worth for their size, wherever they are."""
+    if not parts:
+        return []
+    sizes = [_sizes(part, worth) for part, worth in parts]
+    total = sum(size.sum() for size in sizes)
+    left = sum(part.density * size.sum() for (part, _), size in zip(parts, sizes, strict=True))
+    gone = cubic(progress, 0.0, 1 - left / total) * total
+    flat = np.concatenate([worth.reshape(-1) for _, worth in parts])
+    size = np.concatenate([s.reshape(-1) for s in sizes])
+    order = np.argsort(flat / size, kind="stable")
+    fallen = np.cumsum(size[order]) <= gone + 1e-6 * total
+    kept = np.ones(flat.shape, np.bool_)
+    kept[order[fallen]] = False
+    masks = []
+    place = 0
+    for part, worth in parts:
+        own = kept[place : place + worth.size].reshape(worth.shape)
+        shape = (part.index.shape[0], part.index.shape[1])
+        masks.append(part.pattern.spread(own, shape, part.taps))
+        place += worth.size
+    return masks
+
+
+def _sizes(part: Part, worth: Array) -> Array:
+    ones = np.ones((part.index.shape[0], part.index.shape[1]))
+    sizes: Array = part.pattern.gather(ones, part.taps).reshape(worth.shape)
+    return sizes
+
+
 def _at(part: Part, progress: float) -> tuple[Pattern, float]:
-    fixed = part.pattern.fixed_density
-    if fixed is None:
-        return part.pattern, 1 - cubic(progress, 0.0, 1 - part.density)
+    """Return the stage of N:M: the cubic law, rounded to the next stage that is not sparser."""
+    wanted = 1 - cubic(progress, 0.0, 1 - (part.pattern.fixed_density or 0))
     stages = list(part.pattern.ramp(part.density))
-    # The same cubic law, rounded to the next stage that is not sparser.
-    wanted = 1 - cubic(progress, 0.0, 1 - fixed)
-    fits = [s for s in stages if (s[0].fixed_density or 0) >= wanted - 1e-9]
+    fits = [stage for stage in stages if (stage[0].fixed_density or 0) >= wanted - 1e-9]
     return fits[-1] if fits else (part.pattern, 1.0)

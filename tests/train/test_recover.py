@@ -17,6 +17,7 @@ from edgeseq.ir import facts
 from edgeseq.ir.patterns import Pattern
 from edgeseq.train import prunable
 from edgeseq.train.recover import Record, Recovered, Settings, recover
+from edgeseq.train.student import Student
 from edgeseq.train.targets import Fixed, Gradual, Part, cubic
 
 STEP = """
@@ -67,14 +68,15 @@ def samples(whole: bool, count: int = 10) -> list[dict[str, np.ndarray]]:
     return [{"x": random.standard_normal(shape).astype(np.float32)} for _ in range(count)]
 
 
-def gradual(model: ir.Model, pattern: str, density: float) -> Gradual:
+def gradual(model: ir.Model, pattern: str, density: float, share: bool = False) -> Gradual:
     kind = Pattern.parse(pattern)
     return Gradual(
         [
             Part(str(m.weight.name), m.index, kind, density, m.taps)
             for m in prunable.find(model)
             if m.kind in ("input", "recurrent")
-        ]
+        ],
+        share,
     )
 
 
@@ -101,10 +103,36 @@ def test_zeros_are_exact_and_the_model_is_better(text: str, pattern: str) -> Non
     np.testing.assert_array_equal(weights(done.model)["V"], before["V"])  # not a pruned layer
 
 
+def test_a_shared_budget_is_met_over_all_matrices() -> None:
+    model = build(STEP)
+    done = recover(model, gradual(model, "16x1", 0.25, True), samples(False), 20, settings=QUICK)
+    kept = [
+        Pattern.parse("16x1").gather((m.get() != 0).astype(int)) // 16
+        for m in prunable.find(done.model)
+        if m.kind in ("input", "recurrent")
+    ]
+    assert all(set(np.unique(blocks)) <= {0, 1} for blocks in kept)
+    assert sum(blocks.sum() for blocks in kept) == 3 * 24 / 4
+    assert len({int(blocks.sum()) for blocks in kept}) > 1
+
+
+def test_weights_that_hardly_count_have_small_effects() -> None:
+    model = build(STEP)
+    target = gradual(model, "16x1", 0.25)
+    student = Student(model, model, target, samples(False), samples(False), QUICK, 0)
+    assert student.effects(3)["W"].shape == (3, 1, 48, 8)
+    quiet = {n: v.copy() for n, v in weights(model).items()}
+    quiet["W"][:, :, 3] *= 1e-3
+    model.graph.initializers["W"].const_value = ir.tensor(quiet["W"], name="W")
+    student = Student(model, model, target, samples(False), samples(False), QUICK, 0)
+    worth = np.square(student.effects(20)["W"]).mean(0)
+    assert worth[:, :, 3].max() < 1e-3 * np.median(worth[:, :, [0, 1, 2, 4, 5, 6, 7]])
+
+
 def test_given_masks_are_held() -> None:
     model = build(STEP)
     final = gradual(model, "16x1", 0.25)
-    masks = final.masks(weights(model), 1.0)
+    masks = final.masks(weights(model), 1.0, None)
     done = recover(model, masks, samples(False), 30, settings=QUICK)
     for name, mask in masks.items():
         np.testing.assert_array_equal(weights(done.model)[name] != 0, mask)
@@ -113,7 +141,7 @@ def test_given_masks_are_held() -> None:
 
 def test_the_teacher_may_be_another_model() -> None:
     dense, pruned = build(STEP), build(STEP)
-    masks = gradual(dense, "16x1", 0.25).masks(weights(dense), 1.0)
+    masks = gradual(dense, "16x1", 0.25).masks(weights(dense), 1.0, None)
     for name, mask in masks.items():
         value = pruned.graph.initializers[name]
         value.const_value = ir.tensor(value.const_value.numpy() * mask, name=name)
@@ -178,7 +206,7 @@ def test_divergence_keeps_the_best() -> None:
         off = (made["y"] - wanted["y"]).square().mean()  # type: ignore[index]
         return off / 0 if calls > 60 else off
 
-    masks = gradual(model, "16x1", 0.25).masks(weights(model), 1.0)
+    masks = gradual(model, "16x1", 0.25).masks(weights(model), 1.0, None)
     settings = Settings(streams=4, window=12, check=10, loss=loss)
     done = recover(model, masks, samples(False), 100, settings=settings)
     assert done.stopped.startswith("diverged at step ")
@@ -188,7 +216,7 @@ def test_divergence_keeps_the_best() -> None:
 
 def test_it_stops_when_nothing_improves() -> None:
     model = build(STEP)
-    masks = gradual(model, "16x1", 0.25).masks(weights(model), 1.0)
+    masks = gradual(model, "16x1", 0.25).masks(weights(model), 1.0, None)
     settings = Settings(streams=4, window=12, check=1, patience=2, rate=0.0)
     done = recover(model, masks, samples(False), 50, settings=settings)
     assert done.stopped == "no further improvement"
@@ -219,7 +247,7 @@ def test_rounds_only_ever_prune_more() -> None:
     for pattern in ("16x1", "1:4"):
         target = gradual(model, pattern, 0.25)
         kept = [
-            sum(m.sum() for m in target.masks(weights(model), p).values())
+            sum(m.sum() for m in target.masks(weights(model), p, None).values())
             for p in (0.0, 0.2, 0.5, 0.9, 1.0)
         ]
         assert kept[0] == 48 * 24
