@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.kernels import _conv, conv, conv_transpose
+from edgeseq.lower import pointwise
 from edgeseq.lower.select import Array, Choice, Dim, Shapes, constant, only_user, size
 from edgeseq.lower.size import Size
 
@@ -40,21 +41,38 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     outputs = int(out[1])
     follower, activation, slope = _activation(node, outputs)
     known = _known_sizes(node, x, weight.shape, transposed, activation)
+    sizes = _sizes(known, x, out)
+    last = node if follower is None else follower
+    packed_bias = _conv.pack_bias(outputs, bias, slope)
+    sparse = None if transposed else pointwise.offer(weight, known)
+    if sparse is not None:
+        sizes = pointwise.sizes_of(sizes, sparse.packed.blocks)
+        packed_sparse = sparse.packed
+        return Choice(
+            node=node,
+            kernel=sparse.kernel,
+            sizes={n: sizes[n] for n in sparse.kernel.sizes},
+            inputs=(node.inputs[0],),
+            consts=(packed_sparse.counts, packed_sparse.index, packed_sparse.w, packed_bias),
+            outputs=(last.outputs[0],),
+            covers=() if follower is None else (follower,),
+            why=sparse.why,
+            read_rows=pointwise.read_rows,
+            write_rows=pointwise.write_rows,
+        )
     found = conv_transpose.choose(known) if transposed else conv.choose(known)
     kernel, why = found.kernel, found.reason
-    sizes = _sizes(known, x, out)
     packed = (
         _conv.pack_transposed_weights(weight, known["G"])
         if transposed
         else _conv.pack_weights(weight, known["G"])
     )
-    last = node if follower is None else follower
     return Choice(
         node=node,
         kernel=kernel,
         sizes={n: sizes[n] for n in kernel.sizes},
         inputs=(node.inputs[0],),
-        consts=(packed, _conv.pack_bias(outputs, bias, slope)),
+        consts=(packed, packed_bias),
         outputs=(last.outputs[0],),
         covers=() if follower is None else (follower,),
         why=why,
