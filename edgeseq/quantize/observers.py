@@ -100,13 +100,15 @@ def loses(static: Encoding, rows: Array) -> bool:
     So it is where loudness varies, as in the magnitudes of a spectrum: the mean over rows of the
     ratio of squared errors, in dB, is held against `WORSE`.
     """
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    rows, largest = rows[largest[:, 0] > 0], largest[largest > 0][:, None]
-    if not len(rows):
+    exact = rows.astype(np.float64)  # squares of 1e30 are beyond float32
+    largest = np.abs(exact).max(axis=1, keepdims=True)
+    exact, largest = exact[largest[:, 0] > 0], largest[largest > 0][:, None]
+    if not len(exact):
         return False
-    own = np.rint(rows / (largest / MIDDLE)) * (largest / MIDDLE)
+    own = np.rint(exact / (largest / MIDDLE)) * (largest / MIDDLE)
     floor = np.square(largest[:, 0] * 1e-4)  # no error matters below 80 dB
-    errors = [np.square(one - rows).mean(axis=1) + floor for one in (static.round_trip(rows), own)]
+    both = (static.round_trip(exact).astype(np.float64), own)
+    errors = [np.square(one - exact).mean(axis=1) + floor for one in both]
     return float(10 * np.mean(np.log10(errors[0] / errors[1]))) > WORSE
 
 
@@ -130,7 +132,7 @@ def _best(values: Array, seen: Seen, symmetric: bool) -> Encoding:
     found, least = of_range(seen.low, seen.high, symmetric=symmetric), math.inf
     for share in np.linspace(0.3, 1.0, _CANDIDATES):
         one = of_range(seen.low * share, seen.high * share, symmetric=symmetric)
-        error = float(np.square(one.round_trip(values) - values).mean())
+        error = float(np.square(one.round_trip(values) - values, dtype=np.float64).mean())
         if error <= least:
             found, least = one, error
     return found

@@ -22,6 +22,9 @@ from edgeseq.quantize.layers import CONVOLUTION, EMBEDDING, LINEAR, RECURRENT, A
 from edgeseq.quantize.observers import Encoding, Seen, encoding, loses, of_range
 from edgeseq.quantize.scheme import Scheme, Settings
 
+# A call lists all outputs: ONNX Runtime does not look into a function otherwise.
+_OUTPUTS = {"QuantizedGRU": 2, "QuantizedRNN": 2, "QuantizedLSTM": 3}
+
 
 @dataclasses.dataclass(frozen=True)
 class Change:
@@ -219,7 +222,7 @@ class Rewriter:
 
     def _around(self, layer: Layer) -> bool:
         """Put QuantizeLinear and DequantizeLinear before a layer, where its input was seen."""
-        x = self._encoding(layer.x)
+        x = self._range(layer.x)
         if x is None:
             return False
         name = str(layer.node.name)
@@ -235,11 +238,17 @@ class Rewriter:
 
     def _encoding(self, x: ir.Value) -> Encoding | None:
         """Scale and zero point of an activation; None: dynamic."""
+        found = self._range(x)
+        if found is None or self.settings.activations != "auto":
+            return found
+        return None if loses(found, self.seen[str(x.name)].rows) else found
+
+    def _range(self, x: ir.Value) -> Encoding | None:
+        """What the observer says of an activation, if there were samples."""
         s, seen = self.settings, self.seen.get(str(x.name))
         if s.activations == "dynamic" or seen is None:
             return None
-        found = encoding(seen, s.observer, percentile=s.percentile, symmetric=s.symmetric)
-        return None if s.activations == "auto" and loses(found, seen.rows) else found
+        return encoding(seen, s.observer, percentile=s.percentile, symmetric=s.symmetric)
 
     def _h_scale(self, layer: Layer) -> float:
         """The scale of a state: what was seen of it; tanh bounds it to 1; else each step's own."""
@@ -273,11 +282,14 @@ class Rewriter:
         attributes: Mapping[str, dialect.quantized.Attribute],
     ) -> ir.Node:
         """Put a call of a quantized function in a node's place; names and shapes stay."""
-        made = dialect.node(self.edit.model, op_type, inputs, attributes, len(node.outputs))
+        made = dialect.node(self.edit.model, op_type, inputs, attributes, _OUTPUTS.get(op_type, 1))
         assert node.graph is not None
         node.graph.insert_before(node, made)
         self.edit.inherit(made, node)
-        for old, new in zip(node.outputs, made.outputs, strict=True):
+        for new in made.outputs[len(node.outputs) :]:
+            new.name = self.edit.name(f"{made.name}.out")
+        dialect.infer(made)
+        for old, new in zip(node.outputs, made.outputs, strict=False):
             new.type, new.shape = old.type, old.shape
             new.metadata_props.update(old.metadata_props)
             name, old.name = old.name, None
