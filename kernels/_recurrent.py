@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from edgeseq.kernels import _blocks
+from edgeseq.kernels._blocks import OVERREAD, Blocks
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Role, Sizes
+from edgeseq.kernels._formats import F32, Format, from_words, rounded, to_words, word_rows
 
 UNITS = 16  # units in a panel: ES_UNITS in c/recurrent.h
 STEPS = 64  # steps whose input projection is done at once: ES_STEPS in c/recurrent.h
-OVERREAD = 12  # floats a tile may read beyond a narrow panel
 
 ACTIVATIONS = {
     "Relu": 1,
@@ -44,56 +47,82 @@ def round_up(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
-def pack_chain(head: Array, w: Array, r: Array) -> Array:
-    """Pack one chain: head [rows, H], w [G, H, I], r [G, H, H] -> panels, without the end zeros."""
-    hidden = head.shape[1]
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """The weights of one recurrence, gates in the order of the kernel.
+
+    Args:
+        head: Biases and peepholes [rows, H].
+        w: Input weights [gates, H, I].
+        r: Recurrent weights [gates, H, H].
+    """
+
+    head: Array
+    w: Array
+    r: Array
+
+
+def pack(chains: Sequence[Chain], form: Format = F32) -> Array:
+    """Dense weights: panels of up to 16 units, and the zeros that tiles may read."""
+    return np.concatenate([*(_pack_one(c, form) for c in chains), np.zeros(OVERREAD, np.float32)])
+
+
+def _pack_one(chain: Chain, form: Format) -> Array:
+    hidden = chain.head.shape[1]
     pad = round_up(hidden, 4) - hidden
-    head = np.pad(head, ((0, 0), (0, pad)))
-    w = np.pad(w, ((0, 0), (0, pad), (0, 0))).transpose(2, 0, 1)
-    r = np.pad(r, ((0, 0), (0, pad), (0, 0))).transpose(2, 0, 1)
-    parts = [
-        part[..., u : u + UNITS].reshape(-1)
-        for u in range(0, hidden + pad, UNITS)
-        for part in (head, w, r)
-    ]
-    return np.concatenate(parts).astype(np.float32)
+    head = np.pad(chain.head, ((0, 0), (0, pad))).astype(np.float32)
+    w, r = (np.pad(m, ((0, 0), (0, pad), (0, 0))).transpose(2, 0, 1) for m in (chain.w, chain.r))
+    parts = []
+    for u in range(0, hidden + pad, UNITS):
+        parts.append(head[:, u : u + UNITS].reshape(-1))
+        parts += [to_words(m[..., u : u + UNITS], form.element).reshape(-1) for m in (w, r)]
+    return np.concatenate(parts)
 
 
-def unpack_chain(
-    packed: Array, rows: int, gates: int, inputs: int, hidden: int
-) -> tuple[Array, Array, Array]:
-    """Undo `pack_chain`: head, w, r."""
+def pack_blocks(chains: Sequence[Chain], form: Format) -> Blocks:
+    """Block-sparse weights: per panel the lists of w's gates, then those of r's."""
+    return _blocks.join([_blocks.pack(c.head, [*c.w, *c.r], form) for c in chains], form)
+
+
+def unpack(
+    packed: Array | Blocks,
+    index: int,
+    rows: int,
+    gates: int,
+    inputs: int,
+    hidden: int,
+    form: Format,
+) -> Chain:
+    """Undo `pack` or `pack_blocks` for one chain."""
+    if isinstance(packed, Blocks):
+        widths = [inputs] * gates + [hidden] * gates
+        head, lists = _blocks.unpack(packed, rows, hidden, widths, form, index)
+        return Chain(head, np.stack(lists[:gates]), np.stack(lists[gates:]))
     padded = round_up(hidden, 4)
-    counts = [(rows, 1), (inputs, gates), (hidden, gates)]
+    counts = [(rows, 1), *((word_rows(n, form.element), gates) for n in (inputs, hidden))]
     per_unit = sum(a * b for a, b in counts)
     out: list[list[Array]] = [[], [], []]
     for u in range(0, padded, UNITS):
         width = min(UNITS, padded - u)
-        at = u * per_unit
+        at = index * per_unit * padded + u * per_unit
         for pieces, (a, b) in zip(out, counts, strict=True):
             pieces.append(packed[at : at + a * b * width].reshape(a, b, width))
             at += a * b * width
-    head, w, r = (np.concatenate(pieces, axis=2)[..., :hidden] for pieces in out)
-    return head[:, 0], w.transpose(1, 2, 0), r.transpose(1, 2, 0)
+    head = np.concatenate(out[0], axis=2)[:, 0, :hidden]
+    w, r = (
+        np.concatenate([from_words(piece, n, form.element) for piece in pieces], axis=2)
+        for pieces, n in zip(out[1:], (inputs, hidden), strict=True)
+    )
+    return Chain(head, w[..., :hidden].transpose(1, 2, 0), r[..., :hidden].transpose(1, 2, 0))
 
 
-def join(chains: Sequence[Array]) -> Array:
-    """Put packed chains one after another and add the zeros that tiles may read."""
-    return np.concatenate([*chains, np.zeros(OVERREAD, np.float32)])
-
-
-def chain_floats(rows: int, gates: int, inputs: int, hidden: int) -> int:
-    """Floats of one packed chain."""
-    return round_up(hidden, 4) * (rows + gates * (inputs + hidden))
-
-
-def scratch(sizes: Sizes, gates: int, states: int) -> int:
+def scratch(sizes: Sizes, gates: int, states: int, form: Format) -> int:
     """Bytes: two copies of h (and c), z and r h of a two-pass GRU, the projected inputs."""
     chains, hidden = sizes["groups"] * sizes["directions"], sizes["H"]
     state = sizes["B"] * round_up(hidden, UNITS)
     shared = 2 * state if sizes.get("reset_first") else 0
     steps = min(sizes["T"], STEPS) if sizes["T"] != 1 else 0
-    projected = chains * steps * sizes["B"] * gates * round_up(hidden, 4)
+    projected = chains * steps * sizes["B"] * gates * round_up(hidden, form.width or 4)
     return 4 * (chains * states * state + shared + projected + OVERREAD)
 
 
@@ -112,8 +141,15 @@ def extent(sizes: Sizes) -> int:
     return reach + sizes["H"]
 
 
-def args(*, cell: bool) -> tuple[Arg, ...]:
+def sizes(flags: Sequence[str], form: Format) -> tuple[str, ...]:
+    """The int parameters of a recurrent kernel; `flags`: the family's own."""
+    first = ("T", "B", "I", "H", "groups", "directions", "reverse")
+    return (*first, *flags, "acts", "clip", *STRIDES, *(("blocks",) if form.width else ()))
+
+
+def args(form: Format, *, cell: bool) -> tuple[Arg, ...]:
     """The pointers of a recurrent kernel; `cell`: it has a second state c."""
+    lists = (Arg("counts", Role.CONST, "uint16"), Arg("index", Role.CONST, "uint16"))
     states_in = [Arg("h0", Role.IN, optional=True)]
     states_out = [Arg("h_n", Role.OUT, optional=True, may_be="h0")]
     if cell:
@@ -121,6 +157,7 @@ def args(*, cell: bool) -> tuple[Arg, ...]:
         states_out.append(Arg("c_n", Role.OUT, optional=True, may_be="c0"))
     return (
         Arg("x", Role.IN),
+        *(lists if form.width else ()),
         Arg("w", Role.CONST),
         *states_in,
         Arg("lens", Role.IN, "int32", optional=True),
@@ -156,6 +193,22 @@ def gate(case: Case, index: int, usual: str, v: Array) -> Array:
         v = np.clip(v, -values[6], values[6])
     code = (case.sizes["acts"] >> (8 * index)) & 255
     return apply(code, ACTIVATIONS[usual], v, values[2 * index], values[2 * index + 1])
+
+
+def linear(w: Array, form: Format) -> Callable[[Array], Array]:
+    """The product with one gate in float64; a weight that is not stored meets no NaN."""
+    matrix = w.astype(np.float64)
+    if not form.width:
+        return lambda v: v @ matrix.T
+    kept = _blocks.stored(w, form.width)
+    return lambda v: np.where(kept, v[:, None] * matrix, 0.0).sum(axis=2)
+
+
+def gates_of(
+    case: Case, name: str, count: int, form: Format
+) -> list[list[Callable[[Array], Array]]]:
+    """Per chain, the products with each gate of the weight `name`."""
+    return [[linear(g, form) for g in np.split(chain, count)] for chain in case.raw[name]]
 
 
 Step = Callable[[int, Array, tuple[Array, ...]], tuple[Array, ...]]
@@ -229,6 +282,54 @@ def shapes() -> Iterator[Shape]:
     yield Shape(T=3, B=2, I=6, H=10, only_state=True)
     yield Shape(T=3, B=2, I=6, H=10, no_state=True)
     yield Shape(T=3, B=1, I=6, H=10, clip=0.3)
+
+
+def few_shapes() -> Iterator[Shape]:
+    """Some of `shapes`, for the formats: what packing, panels, rows and steps may get wrong."""
+    for hidden in (1, 7, 8, 15, 16, 17, 24, 33):
+        yield Shape(T=2, B=1, I=5, H=hidden)
+    for batch in (1, 2, 3, 5):
+        yield Shape(T=1, B=batch, I=8, H=9)
+        yield Shape(T=3, B=batch, I=1, H=20, batch_first=batch == 3)
+    yield Shape(T=0, B=2, I=3, H=6)
+    yield Shape(T=66, B=1, I=3, H=6, directions=2, reverse=2)
+    yield Shape(T=5, B=3, I=2, H=9, groups=3, reverse=1, gap=3, batch_first=True)
+    yield Shape(T=6, B=5, I=4, H=18, directions=2, reverse=2, ragged=True)
+    yield Shape(T=1, B=1, I=64, H=128)
+    yield Shape(T=3, B=2, I=6, H=10, zero_states=True, no_state=True)
+    yield Shape(T=3, B=2, I=6, H=10, only_state=True, clip=0.3)
+
+
+def draw(
+    rng: np.random.Generator, dims: dict[str, tuple[int, ...]], shape: Shape, form: Format
+) -> dict[str, Array]:
+    """Weights of every chain as the format can hold them: of blocks, a part is zero."""
+    chains, scale = shape.groups * shape.directions, 1 / np.sqrt(shape.H)
+    raw = {n: rng.uniform(-scale, scale, (chains, *d)).astype(np.float32) for n, d in dims.items()}
+    density = rng.choice([0.0, 0.2, 0.5, 1.0], p=[0.1, 0.4, 0.4, 0.1])
+    for name in ("w", "r"):
+        if form.width:
+            raw[name] = prune(raw[name], density, shape.H, form.width, rng)
+        raw[name] = rounded(raw[name], form.element)
+    return raw
+
+
+def with_weights(case: Case, raw: dict[str, Array], chains: Sequence[Chain], form: Format) -> Case:
+    """The case with packed weights."""
+    sizes, packed = case.sizes, {"w": pack(chains, form)} if not form.width else {}
+    if form.width:
+        blocks = pack_blocks(chains, form)
+        sizes, packed = sizes | {"blocks": blocks.blocks}, blocks.arrays()
+    return dataclasses.replace(case, sizes=sizes, arrays=case.arrays | packed, raw=case.raw | raw)
+
+
+def prune(w: Array, density: float, outputs: int, width: int, rng: np.random.Generator) -> Array:
+    """Keep a part of the blocks of w [..., gates * outputs, inputs], less some single weights."""
+    parts = w.reshape(math.prod(w.shape[:-1]) // outputs, outputs, w.shape[-1])
+    panels = _blocks.padded(outputs, width) // width
+    keep = rng.random((len(parts), panels, w.shape[-1])) < density
+    mask = np.repeat(keep, width, axis=1)[:, :outputs] & (rng.random(parts.shape) < 0.9)
+    return (parts * mask).astype(np.float32).reshape(w.shape)
 
 
 def fill(shape: Shape, rng: np.random.Generator, states: Sequence[str]) -> Case:

@@ -65,11 +65,11 @@
 ES_FN int es_least(int a, int b) { return a < b ? a : b; }
 ES_FN int es_round_up(int n, int to) { return (n + to - 1) / to * to; }
 
-/* Store the first n lanes, where n may exceed a vector. */
+/* Store the first n lanes, where n may exceed a vector, or be negative: nothing. */
 ES_FN void es_store_upto(float *p, es_v v, int n) {
   if (n >= ES_W)
     es_store(p, v);
-  else
+  else if (n > 0)
     es_store_n(p, v, n);
 }
 

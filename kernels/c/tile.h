@@ -4,6 +4,9 @@
  * Weights are packed in panels: for each input, the G gates of up to 16 (GEMM: 32) outputs follow
  * each other, so that a tile reads one stream. Outputs are padded to a multiple of 4. A tile reads
  * whole vectors, beyond a narrow panel too; that is why packed arrays end with ES_W_MAX - 4 zeros.
+ *
+ * Half formats keep two inputs in one row of 32-bit words: bfloat16 side by side in a word, which
+ * one shift and one mask take apart; float16 one after the other, because conversions want it so.
  */
 #ifndef ES_TILE_H
 #define ES_TILE_H
@@ -13,131 +16,155 @@
 
 #define ES_MAX_ROWS 4
 
+enum { ES_F32, ES_BF16, ES_F16 }; /* the format of weights */
+
+/* The row of words that holds input k; with k = K rounded up, how many rows K inputs take. */
+ES_FN int es_word_row(const int F, int k) { return F == ES_F32 ? k : (int)((unsigned)k >> 1); }
+ES_FN int es_word_rows(const int F, int K) { return F == ES_F32 ? K : es_word_row(F, K + 1); }
+
+/* The weights of outputs `unit` on; P words a row, whose second input is wanted if `odd`. */
+ES_FN es_v es_weight(const int F, int odd, const float *row, int P, int unit) {
+  if (F == ES_BF16) {
+    const es_v pair = es_load(row + unit);
+    return odd ? es_high_bf16(pair) : es_low_bf16(pair);
+  }
+  if (F == ES_F16)
+    return es_load_f16((const uint16_t *)row + (odd ? P : 0) + unit);
+  return es_load(row + unit);
+}
+
 /* Vectors per gate that let a tile of G gates fit the registers. No loop: gcc must fold it early. */
 ES_FN int es_tile_vecs(const int G, const int width) {
-  const int all = width / ES_W, most = ES_ACCS / G;
+  const int all = width <= ES_W ? 1 : width / ES_W, most = ES_ACCS / G;
   return all <= most ? all : all / 2 <= most ? all / 2 : all / 4 <= most ? all / 4 : all / 8;
 }
 
 ES_FN int es_tile_rows(const int accs) { return es_least(ES_MAX_ROWS, ES_ACCS / accs); }
 
-/*
- * acc[r][g][v] += sum over k of x[r * ldx + k] * w[k * ldw + g * ldg + v * ES_W].
- * acc is [R][lda], its gates are V apart. Few accumulators would wait for each other's latency, so a
- * small tile sums even and odd k apart (every fourth k, if it is very small).
- */
-ES_FN void es_dots(const int R, const int G, const int V, int K, const float *x, ptrdiff_t ldx,
-                   const float *w, int ldw, int ldg, es_v *acc, const int lda) {
-  const int phases = R * G * V >= 6 ? 1 : R * G * V >= 3 ? 2 : 4;
-  es_v part[4][ES_ACCS], xk[ES_MAX_ROWS];
-  int k = 0;
-  if (phases > 1) {
-    ES_UNROLL for (int p = 1; p < phases; p++) {
-      ES_UNROLL for (int i = 0; i < R * G * V; i++) { part[p][i] = es_set(0.0f); }
-    }
-    ES_LOOP for (; k + phases <= K; k += phases) {
-      ES_UNROLL for (int p = 0; p < phases; p++) {
-        const float *wk = w + (size_t)(k + p) * ldw;
-        ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(x[r * ldx + k + p]); }
-        ES_UNROLL for (int g = 0; g < G; g++) {
-          ES_UNROLL for (int v = 0; v < V; v++) {
-            es_v wv = es_load(wk + g * ldg + v * ES_W);
-            ES_UNROLL for (int r = 0; r < R; r++) {
-              es_v *to = p ? &part[p][(r * G + g) * V + v] : &acc[r * lda + g * V + v];
-              *to = es_fma(wv, xk[r], *to);
-            }
-          }
-        }
-      }
-    }
-    ES_UNROLL for (int p = 1; p < phases; p++) {
+/* Where a product finds its operands. Blocks: G is 1, and input k is x[index[k]]. */
+typedef struct {
+  const float *x; /* rows ldx apart */
+  ptrdiff_t ldx;
+  const uint16_t *index; /* or 0 */
+  const float *w;        /* rows of words, ldw apart, the gates in them P apart */
+  int ldw, P, unit;      /* the tile's first output in its panel */
+} es_operands;
+
+/* acc[r][g][v] += x[r][k] * w[k][g][v] */
+ES_FN void es_accumulate(const int F, const int R, const int G, const int V, const es_operands *o,
+                         int k, int odd, es_v *acc, const int lda) {
+  const float *row = o->w + (size_t)es_word_row(F, k) * o->ldw;
+  const float *x = o->x + (o->index ? o->index[k] : k);
+  es_v xk[ES_MAX_ROWS];
+  ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(x[r * o->ldx]); }
+  ES_UNROLL for (int g = 0; g < G; g++) {
+    ES_UNROLL for (int v = 0; v < V; v++) {
+      const es_v w = es_weight(F, odd, row + g * o->P, o->P, o->unit + v * ES_W);
       ES_UNROLL for (int r = 0; r < R; r++) {
-        ES_UNROLL for (int i = 0; i < G * V; i++) {
-          acc[r * lda + i] = es_add(acc[r * lda + i], part[p][r * G * V + i]);
-        }
-      }
-    }
-  }
-  ES_LOOP for (; k < K; k++) {
-    const float *wk = w + (size_t)k * ldw;
-    ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(x[r * ldx + k]); }
-    ES_UNROLL for (int g = 0; g < G; g++) {
-      ES_UNROLL for (int v = 0; v < V; v++) {
-        es_v wv = es_load(wk + g * ldg + v * ES_W);
-        ES_UNROLL for (int r = 0; r < R; r++) {
-          acc[r * lda + g * V + v] = es_fma(wv, xk[r], acc[r * lda + g * V + v]);
-        }
+        acc[r * lda + g * V + v] = es_fma(w, xk[r], acc[r * lda + g * V + v]);
       }
     }
   }
 }
 
 /*
- * One tile of y = act(bias + x w), stored at y[r * ldy + g * P]; the bias rows stand before the
- * weights. n: outputs of a gate from here on that may be written.
+ * The sum of es_accumulate over K inputs. acc is [R][lda]. Few accumulators would wait for each other's
+ * latency, so a small tile sums even and odd k apart (every fourth k, if it is very small).
  */
-ES_FN void es_project_tile(const int R, const int G, const int V, int P, int K, int n, int act,
-                           const float *x, ptrdiff_t ldx, const float *bias, const float *w,
-                           float *y, ptrdiff_t ldy) {
+ES_FN void es_dots(const int F, const int R, const int G, const int V, int K, const es_operands *o,
+                   es_v *acc, const int lda) {
+  const int phases = R * G * V >= 6 ? 1 : R * G * V >= 3 ? 2 : 4;
+  const int step = F != ES_F32 && phases == 1 ? 2 : phases, mine = G * V;
+  const int whole = step > 1 ? K - step + 1 : 0;
+  es_v part[3][ES_ACCS];
+  int k = 0;
+  ES_UNROLL for (int p = 1; p < phases; p++) {
+    ES_UNROLL for (int i = 0; i < R * mine; i++) { part[p - 1][i] = es_set(0.0f); }
+  }
+  ES_LOOP for (; k < whole; k += step) {
+    ES_UNROLL for (int p = 0; p < step; p++) {
+      const int apart = p > 0 && phases > 1;
+      es_accumulate(F, R, G, V, o, k + p, p & 1, apart ? part[p - 1] : acc, apart ? mine : lda);
+    }
+  }
+  ES_UNROLL for (int p = 1; p < phases; p++) {
+    ES_UNROLL for (int r = 0; r < R; r++) {
+      ES_UNROLL for (int i = 0; i < mine; i++) {
+        acc[r * lda + i] = es_add(acc[r * lda + i], part[p - 1][r * mine + i]);
+      }
+    }
+  }
+  ES_LOOP for (; k < K; k++) { es_accumulate(F, R, G, V, o, k, k & 1, acc, lda); }
+}
+
+/*
+ * One tile of y = act(bias + x w), stored at y[r * ldy + g * P]; bias is its panel's first row. n:
+ * outputs of a gate from here on that may be written.
+ */
+ES_FN void es_project_tile(const int F, const int R, const int G, const int V, int K, int n,
+                           int act, const es_operands *o, const float *bias, float *y,
+                           ptrdiff_t ldy) {
   es_v acc[ES_MAX_ROWS * ES_ACCS];
   ES_UNROLL for (int r = 0; r < R; r++) {
     ES_UNROLL for (int g = 0; g < G; g++) {
       ES_UNROLL for (int v = 0; v < V; v++) {
-        acc[(r * G + g) * V + v] = es_load(bias + g * P + v * ES_W);
+        acc[(r * G + g) * V + v] = es_load(bias + g * o->P + o->unit + v * ES_W);
       }
     }
   }
-  es_dots(R, G, V, K, x, ldx, w, G * P, P, acc, G * V);
+  es_dots(F, R, G, V, K, o, acc, G * V);
   ES_UNROLL for (int r = 0; r < R; r++) {
     ES_UNROLL for (int g = 0; g < G; g++) {
       ES_UNROLL for (int v = 0; v < V; v++) {
-        es_store_upto(y + r * ldy + g * P + v * ES_W, es_act(act, acc[(r * G + g) * V + v], 0, 0),
-                      n - v * ES_W);
+        es_store_upto(y + r * ldy + g * o->P + v * ES_W,
+                      es_act(act, acc[(r * G + g) * V + v], 0, 0), n - v * ES_W);
       }
     }
   }
 }
 
-/* The same for M rows and V vectors of each gate. */
-ES_FN void es_project_rows(const int G, const int V, int M, int P, int K, int n, int act,
-                           const float *x, ptrdiff_t ldx, const float *bias, const float *w,
-                           float *y, ptrdiff_t ldy) {
+/* The same for M rows. */
+ES_FN void es_project_rows(const int F, const int G, const int V, int M, int K, int n, int act,
+                           const es_operands *first, const float *bias, float *y, ptrdiff_t ldy) {
   const int rows = es_tile_rows(G * V), rest = M % rows;
-  int m = 0;
-  ES_LOOP for (; m + rows <= M; m += rows) {
-    es_project_tile(rows, G, V, P, K, n, act, x + m * ldx, ldx, bias, w, y + m * ldy, ldy);
+  es_operands o = *first;
+  ES_LOOP for (int m = 0; m + rows <= M; m += rows) {
+    es_project_tile(F, rows, G, V, K, n, act, &o, bias, y, ldy);
+    o.x += rows * o.ldx;
+    y += rows * ldy;
   }
   if (rest == 3)
-    es_project_tile(3, G, V, P, K, n, act, x + m * ldx, ldx, bias, w, y + m * ldy, ldy);
+    es_project_tile(F, 3, G, V, K, n, act, &o, bias, y, ldy);
   if (rest == 2)
-    es_project_tile(2, G, V, P, K, n, act, x + m * ldx, ldx, bias, w, y + m * ldy, ldy);
+    es_project_tile(F, 2, G, V, K, n, act, &o, bias, y, ldy);
   if (rest == 1)
-    es_project_tile(1, G, V, P, K, n, act, x + m * ldx, ldx, bias, w, y + m * ldy, ldy);
+    es_project_tile(F, 1, G, V, K, n, act, &o, bias, y, ldy);
 }
 
 /*
  * y = act(bias + x w) for N outputs of each of G gates in panels `width` wide. A panel of P outputs
- * is head * P floats (the bias first), then K * G * P weights, then skip * P floats that belong to
- * others. Panel by panel, so that its weights stay in cache for all rows.
+ * is head * P words (the bias first), then the rows of K inputs, G * P words each, then skip * P
+ * words that belong to others. Panel by panel, so that its weights stay in cache for all rows.
  */
-ES_FN void es_project(const int G, const int width, int M, int N, int K, int act, int head,
-                      int skip, const float *x, ptrdiff_t ldx, const float *w, float *y,
+ES_FN void es_project(const int F, const int G, const int width, int M, int N, int K, int act,
+                      int head, int skip, const float *x, ptrdiff_t ldx, const float *w, float *y,
                       ptrdiff_t ldy) {
   const int V = es_tile_vecs(G, width), padded = es_round_up(N, 4);
+  const size_t per_output = head + es_word_rows(F, K) * G + skip;
   int u = 0;
   ES_LOOP for (; u + width <= padded; u += width) {
-    const float *panel = w + (size_t)u * (head + K * G + skip);
+    const float *panel = w + u * per_output;
     ES_LOOP for (int j = 0; j < width; j += V * ES_W) {
-      es_project_rows(G, V, M, width, K, N - u - j, act, x, ldx, panel + j,
-                      panel + head * width + j, y + (size_t)u * G + j, ldy);
+      const es_operands o = {x, ldx, 0, panel + head * width, G * width, width, j};
+      es_project_rows(F, G, V, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
     }
   }
   if (u < padded) {
     const int P = padded - u;
-    const float *panel = w + (size_t)u * (head + K * G + skip);
+    const float *panel = w + u * per_output;
     ES_LOOP for (int j = 0; j < P; j += ES_W) {
-      es_project_rows(G, 1, M, P, K, N - u - j, act, x, ldx, panel + j, panel + head * P + j,
-                      y + (size_t)u * G + j, ldy);
+      const es_operands o = {x, ldx, 0, panel + head * P, G * P, P, j};
+      es_project_rows(F, G, 1, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
     }
   }
 }

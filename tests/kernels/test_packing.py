@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgeseq.kernels import gemm, gru, lstm, rnn
+from edgeseq.kernels import _blocks, gemm, gru, lstm, rnn, spmv
+from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._family import Array
+from edgeseq.kernels._formats import (
+    ALL,
+    BLOCKS,
+    DENSE,
+    Format,
+    from_halves,
+    rounded,
+    to_halves,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 HIDDEN = [1, 3, 4, 5, 15, 16, 17, 31, 48, 50]
 
@@ -71,6 +83,75 @@ def test_no_bias_is_a_bias_of_zeros() -> None:
     for reset_first in (False, True):
         without = gru.pack(w, r, reset_first=reset_first)
         np.testing.assert_array_equal(without, gru.pack(w, r, zeros, reset_first=reset_first))
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda f: f.name)
+@pytest.mark.parametrize("hidden", [1, 8, 15, 33])
+def test_recurrent_formats(form: Format, hidden: int) -> None:
+    w, r, p = draw(2, 4 * hidden, 5), draw(2, 4 * hidden, hidden), draw(2, 3 * hidden)
+    w, r = (rounded(sparse(m), form.element) for m in (w, r))
+    pack_lstm, pack_gru = (f.pack_blocks if form.width else f.pack for f in (lstm, gru))
+    got = lstm.unpack(pack_lstm(w, r, None, p, form=form), 2, 5, hidden, form, peepholes=True)
+    for one, want in zip(got, (w, r, np.zeros((2, 8 * hidden)), p), strict=True):
+        np.testing.assert_array_equal(one, want)
+    w, r = w[:, hidden:], r[:, hidden:]
+    packed = pack_gru(w, r, None, reset_first=False, form=form)
+    for one, want in zip(gru.unpack(packed, 2, 5, hidden, form), (w, r), strict=False):
+        np.testing.assert_array_equal(one, want)
+
+
+@pytest.mark.parametrize("form", DENSE, ids=lambda f: f.name)
+@pytest.mark.parametrize("inputs", [0, 1, 2, 7])
+def test_gemm_formats(form: Format, inputs: int) -> None:
+    w, bias = rounded(draw(inputs, 37), form.element), draw(37)
+    packed = gemm.pack(w, bias, form)
+    halves = 1 if form.element == "f32" else 2
+    assert packed.size == 40 * (1 + -(-inputs // halves)) + 12
+    for got, want in zip(gemm.unpack(packed, inputs, 37, form), (w, bias), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    form=st.sampled_from(BLOCKS),
+    outputs=st.integers(1, 40),
+    inputs=st.integers(0, 20),
+    density=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    seed=st.integers(0, 1000),
+)
+def test_blocks_lose_nothing(
+    form: Format, outputs: int, inputs: int, density: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    full = rng.standard_normal((outputs, inputs)).astype(np.float32)
+    w = rounded(rec.prune(full, density, outputs, form.width, rng), form.element)
+    bias = rng.standard_normal(outputs).astype(np.float32)
+    packed = spmv.pack(w.T, bias, form)
+    for got, want in zip(spmv.unpack(packed, inputs, outputs, form), (w.T, bias), strict=True):
+        np.testing.assert_array_equal(got, want)
+    stored = _blocks.stored(w, form.width)
+    assert packed.counts.sum() == np.count_nonzero(stored[:: form.width])
+    assert packed.blocks == len(packed.index)
+
+
+def test_halves_round_to_even() -> None:
+    values = np.array([1, 1 + 2**-8, 1 + 3 * 2**-8, -(1 + 2**-8), 3.4e38, np.inf], np.float32)
+    want = np.array([1, 1, 1 + 2**-6, -1, np.inf, np.inf], np.float32)
+    np.testing.assert_array_equal(rounded(values, "bf16"), want)
+    assert np.isnan(rounded(np.array([0x7FFFFFFF], np.uint32).view(np.float32), "bf16")).all()
+
+
+@pytest.mark.parametrize("element", ["bf16", "f16"])
+def test_every_half_survives(element: str) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16)
+    values = from_halves(halves, element)
+    numbers = ~np.isnan(values)
+    np.testing.assert_array_equal(to_halves(values, element)[numbers], halves[numbers])
+
+
+def sparse(w: Array) -> Array:
+    """The matrix with about half of its columns in each chain zero."""
+    return w * (np.arange(w.shape[-1]) % 2)
 
 
 def merged(b: Array, gates: int) -> Array:

@@ -1,0 +1,28 @@
+/*
+ * y[M, N] = act(bias + x[M, K] w) with block-sparse w, kernels/spmv.py pack(); otherwise as gemm.c.
+ * Rows share the loads of the weights.
+ */
+#ifndef ES_SPMV_C
+#define ES_SPMV_C
+
+#include "blocks.h"
+
+#define ES_SPMV(name, format, width)                                                               \
+  ES_FN void es_spmv_##name(int M, int N, int K, int ldx, int ldy, int act, int blocks,            \
+                            const float *restrict x, const uint16_t *restrict counts,              \
+                            const uint16_t *restrict index, const float *restrict w,               \
+                            float *restrict y) {                                                   \
+    const es_stream weights = {w, counts, index};                                                  \
+    (void)K;                                                                                       \
+    (void)blocks;                                                                                  \
+    es_project_blocks(format, width, 1, 1, M, N, act, 1, x, ldx, weights, y, ldy);                 \
+  }
+
+ES_SPMV(f32_b16x1, ES_F32, 16)
+ES_SPMV(f32_b8x1, ES_F32, 8)
+ES_SPMV(bf16_b16x1, ES_BF16, 16)
+ES_SPMV(bf16_b8x1, ES_BF16, 8)
+
+#undef ES_SPMV
+
+#endif
