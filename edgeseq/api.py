@@ -141,6 +141,8 @@ def prune_model(
     settings = Settings(options.shapes, options.dims, options.consts, options.stream)
     pipeline.prepare(model, settings, passes=pipeline.PASSES[:1])
     _mark_states(model, options)
+    # Without the code that computes shapes it runs several times faster; weights keep their names.
+    pipeline.prepare(model, settings, passes=pipeline.PASSES[1:5])
     done = compress.compress(model, options.sparse, options.seed, progress or _silent)
     source = Path(spec) if Path(spec).suffix == ".onnx" else None
     notes = write_back.write(done.model, source, options.output)

@@ -138,6 +138,8 @@ class Inference:
         return [[np.broadcast_to(np.uint8(0), shape)] for shape in shapes]
 
     def _worth_computing(self, node: ir.Node) -> bool:
+        if stores_half(node):
+            return False
         for output in node.outputs:
             shapes = self.shapes(output)
             if shapes is None:
@@ -317,6 +319,27 @@ class Inference:
             output.type = ends[0].type
             if ends[0].shape is not None and ends[0].shape == ends[1].shape:
                 output.shape = ends[0].shape
+
+
+def stores_half(node: ir.Node) -> bool:
+    """Whether this Cast is how the graph says that a matrix is stored as a half: it is kept."""
+    if node.op_type != "Cast" or node.domain or node.inputs[0] is None:
+        return False
+    half, wide = node.inputs[0], node.outputs[0]
+    users = [(use.node.op_type, use.idx) for use in wide.uses()]
+    return (
+        half.dtype in _HALVES
+        and half.const_value is not None
+        and len(half.const_value.shape) >= 2
+        and wide.dtype == ir.DataType.FLOAT
+        and bool(users)
+        and all(index in MATRICES.get(op, ()) for op, index in users)
+    )
+
+
+_HALVES = frozenset({ir.DataType.BFLOAT16, ir.DataType.FLOAT16})
+# Operators whose kernels take halves, and the operands that they take as such.
+MATRICES = {"GRU": (1, 2), "Gemm": (1,), "LSTM": (1, 2), "MatMul": (0, 1), "RNN": (1, 2)}
 
 
 def tensor_of(array: Array, name: str | None) -> ir.Tensor:

@@ -22,6 +22,7 @@ from edgeseq.lower import (
     weights,
 )
 from edgeseq.lower.arena import Layout, Port, Space
+from edgeseq.lower.costs import Costing
 from edgeseq.lower.emit import FAST_MATH
 from edgeseq.lower.emit import emit as emit
 from edgeseq.lower.interface import HEADER, Interface, State, Tensor, c_names
@@ -91,9 +92,14 @@ class Modes:
 
 
 def lower(
-    model: ir.Model, name: str, model_hash: str, modes: Modes, passes: Sequence[str]
+    model: ir.Model,
+    name: str,
+    model_hash: str,
+    modes: Modes,
+    passes: Sequence[str],
+    costing: Costing | None = None,
 ) -> Lowered:
-    """Lower a prepared model to programs."""
+    """Lower a prepared model to programs; without `costing` all weights stay dense."""
     interface = describe(model, name, model_hash, modes, passes)
     flat = scan_functions.inlined(model)
     programs: dict[str, program.Program] = {}
@@ -105,7 +111,7 @@ def lower(
         bindings["run"] = {}
     kernels: dict[str, Any] = {}
     for entry, bind in bindings.items():
-        imported = relax_import.import_graph(flat, bind)
+        imported = relax_import.import_graph(flat, bind, costing)
         built = _program(imported, f"{entry}_")
         programs[entry] = built
         kernels.update(built.kernels)

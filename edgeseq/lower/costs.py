@@ -140,6 +140,19 @@ def units(counts: work.Work, caches: tuple[int, int]) -> tuple[float, ...]:
     return counts.calls, counts.panels, counts.loads, counts.macs, *beyond
 
 
+@dataclasses.dataclass(frozen=True)
+class Costing:
+    """What the formats of a weight are priced with.
+
+    Args:
+        table: Times of kernels.
+        levels: Instruction sets that the code is compiled for, worst first.
+    """
+
+    table: CostTable
+    levels: tuple[str, ...]
+
+
 def _time(cost: Cost, amounts: Sequence[float]) -> float:
     prices = (cost.call, cost.panel, cost.load, cost.mac, cost.near, cost.far)
     return sum(a * b for a, b in zip(prices, amounts, strict=True))

@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
+from edgeseq.lower import formats
 from edgeseq.lower.select import Shapes, constant, only_user, wanted
 
 
@@ -73,9 +74,9 @@ def find(node: ir.Node, shapes: Shapes) -> Group | None:
         return None
     if int(np.prod(source_dims)) != steps * batch * source_dims[-1]:
         return None
-    recurrent = constant(node.inputs[2])
+    recurrent = node.inputs[2]
     assert recurrent is not None
-    directions = recurrent.shape[0]
+    directions, _, hidden = shapes.known(recurrent) or (0, 0, 0)
     if directions > 1 and batch > 1:
         return None  # the directions of a frame would not be neighbours
     covers = [m.node for m in members[1:]]
@@ -88,7 +89,7 @@ def find(node: ir.Node, shapes: Shapes) -> Group | None:
         steps=steps,
         batch=batch,
         inputs=inputs,
-        hidden=recurrent.shape[2],
+        hidden=hidden,
         directions=directions,
     )
 
@@ -127,8 +128,18 @@ def _behind(operand: ir.Value | None, like: ir.Node, shapes: Shapes) -> _Member 
     }:
         return None
     for i in (1, 2, 3):
-        a, b = (constant(n.inputs[i]) if i < len(n.inputs) else None for n in (node, like))
-        if (a is None) != (b is None) or (a is not None and b is not None and a.shape != b.shape):
+        a, b = (formats.weight(n.inputs[i]) if i < len(n.inputs) else None for n in (node, like))
+        if (a is None) != (b is None):
+            return None
+        if (
+            a is not None
+            and b is not None
+            and (a.array.shape, a.element)
+            != (
+                b.array.shape,
+                b.element,
+            )
+        ):
             return None
     return _member(node, shapes)
 

@@ -20,6 +20,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from edgeseq.errors import UnsupportedModelError
 from edgeseq.lower import scan, select
+from edgeseq.lower.costs import Costing
 from edgeseq.lower.interface import CTYPES
 from edgeseq.lower.relax_ops import OPS, SHAPED
 from edgeseq.lower.scan_functions import FUNCTIONS
@@ -76,20 +77,24 @@ def supported_ops() -> frozenset[str]:
     )
 
 
-def import_graph(model: ir.Model, bind: Mapping[str, int]) -> Imported:
+def import_graph(
+    model: ir.Model, bind: Mapping[str, int], costing: Costing | None = None
+) -> Imported:
     """Translate a prepared model.
 
     Args:
         model: Contract of `edgeseq.pipeline.prepare`.
         bind: Values for symbolic dimensions; a symbol that is not bound stays symbolic.
+        costing: What the formats of weights are priced with; without it they stay dense.
     """
-    return _Importer(model.graph, bind).run(model.graph.inputs, model.graph.outputs)
+    shapes = select.Shapes(bind, costing)
+    return _Importer(model.graph, shapes).run(model.graph.inputs, model.graph.outputs)
 
 
 class _Importer:
-    def __init__(self, graph: ir.Graph, bind: Mapping[str, int]) -> None:
+    def __init__(self, graph: ir.Graph, shapes: select.Shapes) -> None:
         self.graph = graph
-        self.shapes = select.Shapes(bind)
+        self.shapes = shapes
         self.symbols: dict[str, Any] = {}
         self.builder = relax.BlockBuilder()
         self.values: dict[str, Any] = {}
@@ -209,7 +214,7 @@ class _Importer:
     def emit_scan(self, found: scan.Scan) -> None:
         first = found.inputs[0]
         trips = self.shapes.of(first.outer)[first.axis]
-        body = _Importer(found.body, self.shapes.bind)
+        body = _Importer(found.body, self.shapes)
         given = (*found.body.inputs, *found.captured)
         imported = body.run(given, found.results, found.constants)
         name = f"{scan.SCAN}.{len(self.loops)}"

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from edgeseq.errors import UnsupportedModelError
 from edgeseq.kernels._family import Kernel, Role
+from edgeseq.lower.costs import Costing, CostTable
 from edgeseq.lower.rows import Rows
 from edgeseq.lower.size import Size
 
@@ -105,10 +106,11 @@ class Choice:
 
 
 class Shapes:
-    """Shapes of values with some symbols bound."""
+    """Shapes of values with some symbols bound, and what the kernels for them cost."""
 
-    def __init__(self, bind: Mapping[str, int]) -> None:
+    def __init__(self, bind: Mapping[str, int], costing: Costing | None = None) -> None:
         self.bind = bind
+        self.costing = costing or Costing(CostTable("", (0, 0), {}), ())
 
     def of(self, value: ir.Value | None) -> tuple[Dim, ...]:
         """Each dimension: an int, or a text such as `T` or `T + 2`.

@@ -1,4 +1,4 @@
-"""MatMul and Gemm with a constant matrix, with the bias and activation behind them -> gemm."""
+"""MatMul and Gemm with a constant matrix, and the bias and activation behind it -> gemm, spmv."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from edgeseq.kernels import gemm
+from edgeseq.kernels import gemm, spmv
+from edgeseq.kernels._blocks import Blocks
+from edgeseq.kernels._formats import BLOCKS, DENSE, Format
+from edgeseq.lower import formats
+from edgeseq.lower.formats import Weight
 from edgeseq.lower.select import Array, Choice, Shapes, constant, only_user, size
 from edgeseq.lower.size import Size
 
 OPS = ("MatMul", "Gemm")
+_KERNELS = dict(zip((*DENSE, *BLOCKS), (*gemm.KERNELS, *spmv.KERNELS), strict=True))
 _ACTIVATIONS = ("Relu", "Sigmoid", "Tanh")
 
 
@@ -21,9 +26,10 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     found = _operands(node, shapes)
     if isinstance(found, str):
         return found
-    x, weight, bias = found
+    x, stored, bias = found
+    weight = stored.array
     if weight.dtype != np.float32:
-        return f"the matrix is {weight.dtype}, the kernel is float32"
+        return f"the matrix is {weight.dtype}, the kernels are float32"
     covers: list[ir.Node] = []
     last = node
     if bias is None and (added := _bias_behind(last, weight.shape[1])) is not None:
@@ -46,18 +52,24 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         "ldy": Size.of(outputs),
         "act": Size.of(gemm.ACTIVATIONS[activation]),
     }
-    return Choice(
+    base = Choice(
         node=node,
         kernel=gemm.KERNELS[0],
         sizes=sizes,
         inputs=(x,),
-        consts=(gemm.pack(weight, bias),),
+        consts=(),
         outputs=(last.outputs[0],),
         covers=tuple(covers),
         why=f"constant matrix {inputs} x {outputs}",
         read_rows=_read_rows,
         write_rows=_write_rows,
     )
+
+    def pack(form: Format) -> Array | Blocks:
+        return spmv.pack(weight, bias, form) if form.width else gemm.pack(weight, bias, form)
+
+    forms = formats.options(stored.element, [weight.T])
+    return formats.choose(base, _KERNELS, forms, pack, shapes)
 
 
 def _read_rows(
@@ -74,43 +86,47 @@ def _write_rows(
     return {"ldy": stride // 4} if same else None
 
 
-def _operands(node: ir.Node, shapes: Shapes) -> tuple[ir.Value, Array, Array | None] | str:
+def _operands(node: ir.Node, shapes: Shapes) -> tuple[ir.Value, Weight, Array | None] | str:
     left, right = node.inputs[0], node.inputs[1]
     assert left is not None
     assert right is not None
     if node.op_type == "Gemm":
         return _gemm_operands(node, left)
-    weight = constant(right)
-    if weight is not None:
-        if weight.ndim != 2:
-            return f"the constant matrix has rank {weight.ndim}"
-        return left, weight, None
-    weight = constant(left)
-    if weight is None:
+    found = formats.weight(right)
+    if found is not None:
+        if found.array.ndim != 2:
+            return f"the constant matrix has rank {found.array.ndim}"
+        return left, found, None
+    found = formats.weight(left)
+    if found is None:
         return "neither operand is constant"
+    weight = found.array
     if weight.ndim != 2 or math.prod(d for d in shapes.known(right) or (0,)) != weight.shape[1]:
         return "a constant matrix on the left of more than one column"
-    return right, np.ascontiguousarray(weight.T), None  # W x = (x^T W^T)^T, the same memory
+    # W x = (x^T W^T)^T, the same memory
+    return right, Weight(np.ascontiguousarray(weight.T), found.element), None
 
 
-def _gemm_operands(node: ir.Node, x: ir.Value) -> tuple[ir.Value, Array, Array | None] | str:
+def _gemm_operands(node: ir.Node, x: ir.Value) -> tuple[ir.Value, Weight, Array | None] | str:
     get = node.attributes
-    weight = constant(node.inputs[1])
-    if weight is None:
+    found = formats.weight(node.inputs[1])
+    if found is None:
         return "the matrix is not constant"
     if get.get_int("transA", 0):
         return "transA = 1"
-    if get.get_int("transB", 0):
-        weight = weight.T
-    weight = np.ascontiguousarray(weight * weight.dtype.type(get.get_float("alpha", 1.0)))
+    array = found.array.T if get.get_int("transB", 0) else found.array
+    alpha = get.get_float("alpha", 1.0)
+    element = found.element if alpha == 1.0 else "f32"
+    scaled = array if alpha == 1.0 else array * array.dtype.type(alpha)
+    weight = Weight(np.ascontiguousarray(scaled), element)
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return x, weight, None
     bias = constant(node.inputs[2])
-    if bias is None or bias.size not in (1, weight.shape[1]):
+    if bias is None or bias.size not in (1, weight.array.shape[1]):
         return "the added matrix is not one constant row"
     if bias.ndim == 2 and bias.shape[0] != 1:
         return "the added matrix is not one constant row"
-    row = np.broadcast_to(bias.reshape(-1), (weight.shape[1],))
+    row = np.broadcast_to(bias.reshape(-1), (weight.array.shape[1],))
     return x, weight, row * row.dtype.type(get.get_float("beta", 1.0))
 
 

@@ -8,16 +8,19 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.kernels import _recurrent, gru, lstm, rnn
+from edgeseq.kernels._blocks import Blocks
 from edgeseq.kernels._family import Kernel, Role
+from edgeseq.kernels._formats import ALL, F32, Format
+from edgeseq.lower import formats
 from edgeseq.lower import recurrent_group as group
 from edgeseq.lower.select import Array, Choice, Shapes, constant, size, wanted
 from edgeseq.lower.size import Size
 
 OPS = ("GRU", "LSTM", "RNN")
-_KERNELS: Mapping[str, Kernel] = {
-    "GRU": gru.KERNELS[0],
-    "LSTM": lstm.KERNELS[0],
-    "RNN": rnn.KERNELS[0],
+_KERNELS: Mapping[str, Mapping[Format, Kernel]] = {
+    "GRU": dict(zip(ALL, gru.KERNELS, strict=True)),
+    "LSTM": dict(zip(ALL, lstm.KERNELS, strict=True)),
+    "RNN": dict(zip(ALL, rnn.KERNELS, strict=True)),
 }
 _GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 _USUAL = {"GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh"), "RNN": ("Tanh",)}
@@ -35,15 +38,17 @@ _TWO = ("Affine", "ScaledTanh", "HardSigmoid")  # these have a beta as well
 
 def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     """A recurrent kernel for the node, or why there is none."""
-    w, r = constant(node.inputs[1]), constant(node.inputs[2])
+    stored_w, stored_r = formats.weight(node.inputs[1]), formats.weight(node.inputs[2])
     b, p = constant(input_of(node, 3)), constant(input_of(node, 7))
-    if w is None or r is None or (input_of(node, 3) is not None and b is None):
+    if stored_w is None or stored_r is None or (input_of(node, 3) is not None and b is None):
         return "the weights are not constant"
+    w, r = stored_w.array, stored_r.array
     if w.dtype != np.float32:
         return f"the weights are {w.dtype}, the kernels are float32"
+    element = stored_w.element if stored_w.element == stored_r.element else "f32"
     together = group.find(node, shapes)
     if together is not None:
-        return _grouped(node, together)
+        return _grouped(node, together, element, shapes)
     directions, hidden = r.shape[0], r.shape[2]
     layout = node.attributes.get_int("layout", 0)
     dims = shapes.of(node.inputs[0])
@@ -65,13 +70,14 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         **{n: Size.of(v) for n, v in _flags(node, p).items()},
         **strides(size(dims[layout]), size(batch), size(dims[2]), hidden, directions, layout),
     }
-    kernel = _KERNELS[node.op_type]
-    return Choice(
+    kernels = _KERNELS[node.op_type]
+    kernel = kernels[F32]
+    base = Choice(
         node=node,
         kernel=kernel,
-        sizes={n: sizes[n] for n in kernel.sizes},
+        sizes=sizes,
         inputs=tuple(_inputs(node, kernel)),
-        consts=(_pack(node, w, r, b, p), found[1]),
+        consts=(),
         outputs=tuple(_outputs(node, kernel)),
         in_place=True,
         why=f"{_GATES[node.op_type]} gates of {hidden} units in one pass over the weights",
@@ -79,8 +85,20 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         write_rows=_write_rows if layout == 0 and wanted(node.outputs[0]) else None,
     )
 
+    def pack(form: Format) -> Array | Blocks:
+        return _pack(node, w, r, b, p, form)
 
-def _grouped(node: ir.Node, together: group.Group) -> Choice | str:
+    forms = formats.options(element, [m for both in (w, r) for m in _gates(node, both)])
+    return formats.choose(base, kernels, forms, pack, shapes, {"params": found[1]})
+
+
+def _gates(node: ir.Node, weights: Array) -> list[Array]:
+    """The matrix of each gate of each direction."""
+    gates = _GATES[node.op_type]
+    return [gate for one in weights for gate in np.split(one, gates)]
+
+
+def _grouped(node: ir.Node, together: group.Group, element: str, shapes: Shapes) -> Choice | str:
     """One call for several recurrences that read slices of one tensor: they hide latency."""
     found = _activations(node, together.directions)
     if isinstance(found, str):
@@ -95,18 +113,19 @@ def _grouped(node: ir.Node, together: group.Group) -> Choice | str:
         **{"x_t": b * g * inputs, "x_b": g * inputs, "x_g": inputs},
         **{"y_t": b * frame, "y_b": frame, "y_g": d * hidden, "y_d": hidden},
     }
-    kernel = _KERNELS[node.op_type]
+    kernels = _KERNELS[node.op_type]
+    kernel = kernels[F32]
     w, r = packed[0], packed[1]
     assert w is not None
     assert r is not None
-    return Choice(
+    base = Choice(
         node=node,
         kernel=kernel,
-        sizes={n: Size.of(sizes[n]) for n in kernel.sizes},
+        sizes={n: Size.of(v) for n, v in sizes.items()},
         inputs=tuple(
             together.source if a.name == "x" else None for a in kernel.args if a.role is Role.IN
         ),
-        consts=(_pack(node, w, r, packed[2], None), found[1]),
+        consts=(),
         outputs=tuple(
             together.result if a.name == "y" else None for a in kernel.args if a.role is Role.OUT
         ),
@@ -114,10 +133,16 @@ def _grouped(node: ir.Node, together: group.Group) -> Choice | str:
         why=f"{g} recurrences on slices of one tensor, side by side: latency hides",
     )
 
+    def pack(form: Format) -> Array | Blocks:
+        return _pack(node, w, r, packed[2], None, form)
+
+    forms = formats.options(element, [m for both in (w, r) for m in _gates(node, both)])
+    return formats.choose(base, kernels, forms, pack, shapes, {"params": found[1]})
+
 
 def _stacked(nodes: Sequence[ir.Node], index: int) -> Array | None:
-    arrays = [constant(input_of(n, index)) for n in nodes]
-    return None if arrays[0] is None else np.concatenate([a for a in arrays if a is not None])
+    found = [formats.weight(input_of(n, index)) for n in nodes]
+    return None if found[0] is None else np.concatenate([f.array for f in found if f is not None])
 
 
 def _read_rows(
@@ -247,10 +272,13 @@ def _canonical(name: str) -> str:
     return table.get(name.lower(), name)
 
 
-def _pack(node: ir.Node, w: Array, r: Array, b: Array | None, p: Array | None) -> Array:
+def _pack(
+    node: ir.Node, w: Array, r: Array, b: Array | None, p: Array | None, form: Format
+) -> Array | Blocks:
     if node.op_type == "GRU":
         first = not node.attributes.get_int("linear_before_reset", 0)
-        return gru.pack(w, r, b, reset_first=first)
+        make = gru.pack_blocks if form.width else gru.pack
+        return make(w, r, b, reset_first=first, form=form)
     if node.op_type == "LSTM":
-        return lstm.pack(w, r, b, p)
-    return rnn.pack(w, r, b)
+        return (lstm.pack_blocks if form.width else lstm.pack)(w, r, b, p, form)
+    return (rnn.pack_blocks if form.width else rnn.pack)(w, r, b, form)

@@ -1,0 +1,123 @@
+"""How a constant weight is stored: dense or in blocks, in float32 or in halves.
+
+The graph says what a weight is (zeros, a Cast from a half); here it becomes one of the formats that
+the kernels have. The cost table decides among them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeseq.kernels import _formats
+from edgeseq.kernels._blocks import Blocks, stored
+from edgeseq.kernels._family import Kernel, Role
+from edgeseq.kernels._formats import Format
+from edgeseq.lower.select import Array, Choice, Shapes, constant
+from edgeseq.lower.size import Size
+
+_HALVES = {ir.DataType.BFLOAT16: "bf16", ir.DataType.FLOAT16: "f16"}
+_WORTH_A_LOOK = 0.75  # share of the blocks that are stored, above which dense always wins
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weight:
+    """A constant as the graph stores it.
+
+    Args:
+        array: Its values in float32.
+        element: "f32", "bf16" or "f16".
+    """
+
+    array: Array
+    element: str
+
+
+def weight(value: ir.Value | None) -> Weight | None:
+    """A float32 initializer, or a half that is cast to float32; None if it is neither."""
+    array = constant(value)
+    if array is not None:
+        return Weight(array, "f32")
+    cast = None if value is None else value.producer()
+    if cast is None or cast.op_type != "Cast" or cast.domain:
+        return None
+    half = cast.inputs[0]
+    array, element = constant(half), _HALVES.get(half.dtype) if half is not None else None
+    if array is None or element is None or value is None or value.dtype != ir.DataType.FLOAT:
+        return None
+    return Weight(array.astype(np.float32), element)
+
+
+def options(element: str, matrices: Sequence[Array]) -> list[Format]:
+    """The formats a weight can have, dense first.
+
+    Args:
+        element: How its numbers are stored.
+        matrices: The linear maps that it is made of, [outputs, inputs] each.
+    """
+    found = [next(f for f in _formats.DENSE if f.element == element)]
+    for form in _formats.BLOCKS:
+        if form.element == element and _share(matrices, form.width) < _WORTH_A_LOOK:
+            found.append(form)
+    return found
+
+
+def _share(matrices: Sequence[Array], width: int) -> float:
+    """The share of weights that blocks of this width store."""
+    total = sum(m.size for m in matrices)
+    return sum(int(stored(m, width).sum()) for m in matrices) / max(total, 1)
+
+
+Pack = Callable[[Format], Array | Blocks]
+
+
+def choose(
+    base: Choice,
+    kernels: Mapping[Format, Kernel],
+    forms: Sequence[Format],
+    pack: Pack,
+    shapes: Shapes,
+    others: Mapping[str, Array | None] | None = None,
+) -> Choice:
+    """The choice in the format that the cost table finds cheapest.
+
+    Args:
+        base: The choice but for its kernel and constants.
+        kernels: The family's kernel of each format.
+        forms: Formats to choose from, dense first.
+        pack: Packs the weight in a format.
+        shapes: Holds the cost table.
+        others: Further constants by argument name.
+    """
+    made = [_stored(base, kernels[form], pack(form), others or {}) for form in forms]
+    if len(made) == 1:
+        return made[0]
+    priced = [(choice, choice.kernel.name, _at_one_step(choice)) for choice in made]
+    costing = shapes.costing
+    best, why = costing.table.cheapest(priced, costing.levels)
+    return dataclasses.replace(best, why=f"{best.why}; {why}")
+
+
+def _stored(
+    base: Choice, kernel: Kernel, packed: Array | Blocks, others: Mapping[str, Array | None]
+) -> Choice:
+    sizes, arrays = dict(base.sizes), dict(others)
+    if isinstance(packed, Blocks):
+        sizes["blocks"] = Size.of(packed.blocks)
+        arrays.update(packed.arrays())
+    else:
+        arrays["w"] = packed
+    return dataclasses.replace(
+        base,
+        kernel=kernel,
+        sizes={name: sizes[name] for name in kernel.sizes},
+        consts=tuple(arrays.get(a.name) for a in kernel.args if a.role is Role.CONST),
+    )
+
+
+def _at_one_step(choice: Choice) -> dict[str, int]:
+    """Sizes for the table. One step, in `run` too: both must store a weight in the same way."""
+    return {name: size.at({"T": 1}) for name, size in choice.sizes.items()}
