@@ -15,7 +15,9 @@ from edgeseq.options import QuantizeOptions
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FLAGS = (
-    click.option("--quantize", metavar="SCHEME", help="int8, w8, w4g32, w4g64, bf16 or fp16."),
+    click.option(
+        "--quantize", metavar="SCHEME", help="int8, w8, w4g32, w4g64, bf16, fp16 or mixed."
+    ),
     click.option(
         "--activations",
         metavar="HOW",
@@ -40,7 +42,11 @@ _FLAGS = (
         "--keep-float", multiple=True, metavar="NAME", help="Leave a weight alone; a name or glob."
     ),
     click.option("--drift", type=int, metavar="STEPS", help="Measure the error over so long."),
-    click.option("--max-drop", metavar="0.2dB", help="Fail if quantization costs more."),
+    click.option(
+        "--max-drop",
+        metavar="0.2dB",
+        help="Keep as many layers wider as it takes to lose no more than this.",
+    ),
 )
 
 

@@ -74,13 +74,19 @@ class Runner:
         return rows
 
 
+def state_outputs(model: ir.Model) -> list[str]:
+    """Names of the outputs that are the next states."""
+    found = (facts.get(v, facts.State) for v in model.graph.inputs)
+    return [state.output for state in found if state is not None]
+
+
 def watch(model: ir.Model, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, Seen]:
     """Run the samples and return what was seen of each named value.
 
     Raises:
         UsageError: a value was NaN or infinite.
     """
-    if not names:
+    if not names or not samples:
         return {}
     runner = Runner(model, names)
     pieces: dict[str, list[Array]] = {name: [] for name in names}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgeseq.errors import BudgetError, UsageError
 from edgeseq.options import Event, QuantizeOptions
-from edgeseq.quantize import drift
+from edgeseq.quantize import drift, search
 from edgeseq.quantize.run import Quantized, quantize
 from edgeseq.quantize.scheme import ACTIVATIONS, OBSERVERS, ROUNDINGS, Settings
 from edgeseq.registry import hint
 from edgeseq.train import calibration
 
 Progress = Callable[[Event], None]
+MIXED = "mixed"
+DEFAULT_DROP = 0.1  # dB, of `mixed` without --max-drop
 MEASURED = 500  # steps, where no drift is asked for
 
 
@@ -80,8 +83,9 @@ def apply(
     start = time.perf_counter()
     reference = model.clone()
     given = calibration.load(calibrate, model)
-    quantized = quantize(model, options.scheme, given, settings, qdq=qdq)
     samples = given or calibration.synthetic(model, seed=seed)
+    schemes = _schemes(model, options, settings, given, samples[-1], progress)
+    quantized = quantize(model, schemes, given, settings, qdq=qdq)
     # The last sample is the one furthest from a single recording, where there are several.
     steps = options.drift or min(MEASURED, calibration.steps_of(samples[-1], model))
     curves = tuple(drift.measure(reference, model, samples[-1], steps=steps))
@@ -96,6 +100,31 @@ def apply(
     progress(Event("quantize", options.scheme, seconds, detail=summary(done)))
     _check(done, options)
     return done
+
+
+def _schemes(
+    model: ir.Model,
+    options: QuantizeOptions,
+    settings: Settings,
+    given: Sequence[calibration.Sample],
+    held_out: calibration.Sample,
+    progress: Progress,
+) -> str | Mapping[str, str]:
+    """One scheme for all, or, where the loss is bounded, one for each layer."""
+    assert options.scheme is not None
+    if options.scheme != MIXED and options.max_drop is None:
+        return options.scheme
+    ladder = search.MIXED if options.scheme == MIXED else (options.scheme, search.FLOAT)
+    drop = DEFAULT_DROP if options.max_drop is None else options.max_drop
+    start = time.perf_counter()
+    one = drift.repeated(held_out, model, MEASURED)
+    found = search.search(
+        model, ladder, given, one, settings, search.budget_of(drop), lambda _: None
+    )
+    count = collections.Counter(found.schemes.values())
+    detail = ", ".join(f"{n} layers {scheme}" for scheme, n in count.items())
+    progress(Event("search", options.scheme, time.perf_counter() - start, detail=detail))
+    return found.schemes
 
 
 def summary(done: Done) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseq.ir import facts
-from edgeseq.quantize.calibrate import Runner
+from edgeseq.quantize.calibrate import Runner, state_outputs
 from edgeseq.train.calibration import Sample, data_inputs, is_stepwise, steps_of
 
 Array = npt.NDArray[Any]
@@ -81,11 +81,7 @@ def measure(
     """
     long = repeated(sample, reference, steps)
     runs = [_by_step(Runner(m)(long), reference) for m in (reference, quantized)]
-    states = {
-        state.output
-        for v in reference.graph.inputs
-        if (state := facts.get(v, facts.State)) is not None
-    }
+    states = state_outputs(reference)
     curves = []
     for name, want in runs[0].items():
         if want.dtype.kind != "f":

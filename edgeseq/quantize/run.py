@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -52,7 +52,7 @@ def quantize(
     settings: Settings | None = None,
     *,
     qdq: bool = False,
-    progress: Callable[[str], None] | None = None,
+    seen: Mapping[str, Seen] | None = None,
 ) -> Quantized:
     """Quantize a model in place.
 
@@ -62,7 +62,7 @@ def quantize(
         samples: Calibration samples: with them int8 has static scales where that is possible.
         settings: Further choices.
         qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
-        progress: Told what is being done.
+        seen: What was seen of activations in an earlier run over the same samples.
 
     Raises:
         UsageError: an unknown scheme or name, samples that give no range, nothing to quantize.
@@ -78,16 +78,11 @@ def quantize(
             at=[f"{one.name}: {one.reason}" for one in left[:8]],
             why="no layer with constant float32 weights is left",
         )
-    if progress is not None and samples:
-        progress(f"{len(samples)} calibration samples")
-    seen = calibrate.watch(model, _watched(model, edit, chosen), samples) if samples else {}
+    if seen is None:
+        seen = calibrate.watch(model, watched(model, [layer for layer, _ in chosen]), samples)
     notes = list(_notes(chosen, seen, settings))
     rewriter = Rewriter(edit, settings, seen, qdq)
-    changes = []
-    for layer, one in chosen:
-        if progress is not None:
-            progress(layer.name)
-        changes.append(rewriter.rewrite(layer, one))
+    changes = [rewriter.rewrite(layer, one) for layer, one in chosen]
     edit.sweep()
     return Quantized(tuple(changes), tuple(left), tuple(notes))
 
@@ -113,17 +108,16 @@ def _choose(
     return chosen, left
 
 
-def _watched(model: ir.Model, edit: Editor, chosen: Sequence[tuple[Layer, Scheme]]) -> list[str]:
-    """Names of the activations whose ranges or rows are of use."""
+def watched(model: ir.Model, layers: Sequence[Layer]) -> list[str]:
+    """Names of the activations whose ranges or rows are of use; a state nobody reads gets one."""
     names: dict[str, None] = {}
-    for layer, _ in chosen:
+    for layer in layers:
         if layer.kind == EMBEDDING or layer.node.graph is not model.graph:
             continue  # what happens in the body of a loop cannot be looked at
         names[str(layer.x.name)] = None
         if layer.kind == RECURRENT:
             y = layer.node.outputs[0]
-            if not y.name:
-                y.name = edit.name(f"{layer.node.name}.Y")
+            y.name = y.name or f"{layer.node.name}.Y"
             names[y.name] = None
     return list(names)
 

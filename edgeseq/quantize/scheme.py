@@ -8,7 +8,7 @@ import re
 from edgeseq.errors import UsageError
 from edgeseq.registry import hint
 
-KNOWN = ("int8", "w8", "w4g32", "w4g64", "bf16", "fp16")
+KNOWN = ("int8", "w8", "w4g32", "w4g64", "bf16", "fp16", "mixed")
 ROUNDINGS = ("nearest", "gptq")
 ACTIVATIONS = ("auto", "static", "dynamic")
 OBSERVERS = ("min-max", "moving", "percentile", "mse", "entropy")

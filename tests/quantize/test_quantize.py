@@ -15,7 +15,7 @@ from edgeseq.frontends.states import mark_states
 from edgeseq.ir import facts
 from edgeseq.ir.settings import Settings as Sizes
 from edgeseq.pipeline import PASSES, prepare
-from edgeseq.quantize import Settings, quantize
+from edgeseq.quantize import Settings, quantize, search
 from edgeseq.quantize.calibrate import Runner
 from edgeseq.quantize.run import Quantized
 
@@ -251,3 +251,30 @@ def test_nothing_to_quantize() -> None:
 def test_without_samples_it_says_what_falls_back() -> None:
     done: Quantized = quantize(step_model(), "int8")
     assert "no calibration samples: activations are scaled step by step (dynamic)" in done.notes
+
+
+def test_a_search_keeps_within_its_budget_and_saves_what_it_can() -> None:
+    model, sample = step_model(), step_sample()
+    want = run(model, sample)
+    settings, data = Settings(), [step_sample(7)]
+    found = {}
+    for budget in (1e-2, 1e-4, 1e-9):
+        found[budget] = search.search(
+            model, search.MIXED, data, sample, settings, budget, lambda _: None
+        )
+        assert found[budget].error <= budget
+        trial = step_model()
+        schemes = found[budget].schemes
+        if set(schemes.values()) != {"float"}:
+            quantize(trial, schemes, data, settings)
+        got = run(trial, sample)["y"]
+        error = np.square(got - want["y"]).sum() / np.square(want["y"]).sum()
+        assert error <= budget * 1.01
+    sizes = {
+        budget: sum(
+            next(o.nbytes for o in one.options[name] if o.scheme == scheme)
+            for name, scheme in one.schemes.items()
+        )
+        for budget, one in found.items()
+    }
+    assert sizes[1e-2] < sizes[1e-4] < sizes[1e-9]
