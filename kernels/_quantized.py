@@ -52,7 +52,8 @@ def blocks(w: Array, outputs: int) -> Array:
     if k > MOST_INPUTS:
         raise ValueError(f"{k} inputs: int8 kernels sum over at most {MOST_INPUTS}")
     pad = ((0, 0), (0, -n % outputs), (0, -k % QUAD))
-    split = np.pad(w, pad).reshape(gates, -1, outputs, (k + 3) // QUAD, QUAD)
+    panels = -(-n // outputs)
+    split = np.pad(w, pad).reshape(gates, panels, outputs, (k + 3) // QUAD, QUAD)
     return np.ascontiguousarray(split.transpose(1, 3, 0, 2, 4)).astype(np.int8)
 
 

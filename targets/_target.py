@@ -17,6 +17,7 @@ class Isa:
         cpu: The compiler's name (`-mcpu` of zig).
         tvm: Entries of TVM's target dict that select this level for generated code.
         flags: What a compiler that is not zig takes instead of `cpu`.
+        int8: It differs from the level before it for int8 kernels alone.
     """
 
     level: str
@@ -24,6 +25,7 @@ class Isa:
     cpu: str
     tvm: Mapping[str, object]
     flags: tuple[str, ...] = ()
+    int8: bool = False
 
 
 class Form(enum.Enum):
@@ -72,9 +74,14 @@ class Target:
         """Whether the artifact is C source and nothing is compiled."""
         return not self.triple
 
-    def dispatched(self, fixed: str | None) -> tuple[Isa, ...]:
-        """The levels to build for: `fixed` alone, or all from `generated` on."""
+    def dispatched(self, fixed: str | None, *, int8: bool = False) -> tuple[Isa, ...]:
+        """The levels to build for: `fixed` alone, or all from `generated` on.
+
+        Args:
+            fixed: The user's choice, or None.
+            int8: The model has int8 kernels; without them their levels would be copies of others.
+        """
         if fixed is not None:
             return tuple(i for i in self.isas if i.level == fixed)
         start = [i.level for i in self.isas].index(self.generated) if self.isas else 0
-        return self.isas[start:]
+        return tuple(i for i in self.isas[start:] if int8 or not i.int8)

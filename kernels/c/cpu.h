@@ -47,6 +47,25 @@ ES_CPU_FN int es_cpu_has_avx512(void) {
   return (r[1] & wanted) == wanted;
 }
 
+ES_CPU_FN int es_cpu_has_avx512vnni(void) {
+  uint32_t r[4];
+  if (!es_cpu_has_avx512())
+    return 0;
+  es_cpuid(7, 0, r);
+  return r[2] >> 11 & 1;
+}
+
+ES_CPU_FN int es_cpu_has_avx2vnni(void) {
+  uint32_t r[4];
+  if (!es_cpu_has_avx2())
+    return 0;
+  es_cpuid(7, 0, r);
+  if (r[0] < 1)
+    return 0; /* no second page */
+  es_cpuid(7, 1, r);
+  return r[0] >> 4 & 1;
+}
+
 #endif
 
 ES_CPU_FN int es_cpu_has_neon(void) { return 1; }

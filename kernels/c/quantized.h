@@ -115,6 +115,14 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
   }
 }
 
+/* A number that stays in its own register: clang would gather four of them in a vector. */
+ES_FN int es_alone(int i) {
+#if defined(__GNUC__)
+  __asm__("" : "+r"(i));
+#endif
+  return i;
+}
+
 /* R rows and V vectors from `lane` on of one gate, whose n blocks stand at w. */
 ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, int lane, int n,
                           const uint16_t *index, const int8_t *w, const es_rows_i8 *m, float *y) {
@@ -128,8 +136,9 @@ ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, 
   }
   ES_LOOP for (; k + phases <= n; k += phases) {
     ES_UNROLL for (int f = 0; f < phases; f++, w += step) {
+      const int at = es_alone(index[k + f]) * 4;
       ES_UNROLL for (int r = 0; r < R; r++) {
-        const es_quad x = es_load_quad(m->x + r * m->ldx + index[k + f] * 4);
+        const es_quad x = es_load_quad(m->x + r * m->ldx + at);
         ES_UNROLL for (int v = 0; v < V; v++) acc[f][r * V + v] =
             es_dot(acc[f][r * V + v], w + v * ES_W * 4, x, p->pairs);
       }
