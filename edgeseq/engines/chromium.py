@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,23 +26,41 @@ ANSWER = 600.0  # seconds for one request
 
 
 def _start(manifest: Manifest, target: str, steps: int) -> Machine:
-    return Script(manifest, Browser(manifest.folder / target, steps))
+    page = _own() / "chromium.html"
+    browser = Browser(manifest.folder / target, page, f"longest={steps}")
+    try:
+        checked(*unpacked(browser.receive(START)))
+    except UsageError:
+        browser.close()
+        raise
+    return Script(manifest, browser)
+
+
+def _own() -> Path:
+    return Path(str(files("edgeseq.engines")))
 
 
 ENGINE = Engine("the npm package in headless Chromium", ("wasm",), _start)
 
 
 class Browser:
-    """A browser process, and the server that its page talks to."""
+    """A browser process, and the server that its page talks to.
 
-    def __init__(self, package: Path, steps: int) -> None:
+    Args:
+        package: The npm package, served as `package/`.
+        page: What is opened; the files beside it are served, and `session.mjs`.
+        query: Behind the page's address.
+    """
+
+    def __init__(self, package: Path, page: Path, query: str) -> None:
         program = next((p for name in PROGRAMS if (p := shutil.which(name))), None)
         if program is None:
             raise ToolchainError("chromium is not installed", fix="apt-get install chromium")
         self._requests: queue.Queue[bytes | None] = queue.Queue()
         self._answers: queue.Queue[bytes] = queue.Queue()
         self._server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), _handler(package.resolve(), self._requests, self._answers)
+            ("127.0.0.1", 0),
+            _handler((page.parent, _own()), package.resolve(), self._requests, self._answers),
         )
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -49,22 +68,17 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(
             prefix="edgeseq-chromium-", ignore_cleanup_errors=True
         )
-        address = f"http://127.0.0.1:{self._server.server_port}/chromium.html?longest={steps}"
+        address = f"http://127.0.0.1:{self._server.server_port}/{page.name}?{query}"
         self._process = subprocess.Popen(
             [program, *_flags(self._profile.name), address],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        try:
-            checked(*unpacked(self._receive(START)))
-        except UsageError:
-            self.close()
-            raise
 
     def ask(self, message: bytes) -> bytes:
         """See `_script.Transport`."""
         self._requests.put(message)
-        return self._receive(ANSWER)
+        return self.receive(ANSWER)
 
     def close(self) -> None:
         """See `_script.Transport`."""
@@ -80,7 +94,8 @@ class Browser:
         self._thread.join()
         self._profile.cleanup()
 
-    def _receive(self, seconds: float) -> bytes:
+    def receive(self, seconds: float) -> bytes:
+        """Wait for what the page posts."""
         try:
             return self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -98,10 +113,11 @@ def _flags(profile: str) -> list[str]:
 
 
 def _handler(
-    package: Path, requests: queue.Queue[bytes | None], answers: queue.Queue[bytes]
+    pages: Sequence[Path],
+    package: Path,
+    requests: queue.Queue[bytes | None],
+    answers: queue.Queue[bytes],
 ) -> type[http.server.BaseHTTPRequestHandler]:
-    own = Path(str(files("edgeseq.engines")))
-
     class Handler(http.server.BaseHTTPRequestHandler):
         """Serves the page, the package and the next request; takes answers."""
 
@@ -111,9 +127,11 @@ def _handler(
                 message = requests.get()
                 self._reply(200 if message is not None else 410, message or b"", "")
                 return
-            folder, name = (package, path[8:]) if path.startswith("package/") else (own, path)
-            file = folder / name
-            if "/" in name or not file.is_file():
+            inside = path.startswith("package/")
+            name = path.removeprefix("package/")
+            folders = [package] if inside else pages
+            file = next((f for folder in folders if (f := folder / name).is_file()), None)
+            if "/" in name or file is None:
                 self._reply(404, b"", "")
             else:
                 self._reply(200, file.read_bytes(), TYPES.get(file.suffix, ""))

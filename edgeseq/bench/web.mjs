@@ -1,0 +1,118 @@
+// Times the npm package of an artifact, beside onnxruntime-web where a folder of it is given:
+// node web.mjs WORK [PEER]. WORK holds work.json, frames.bin and, for the peer, model.onnx.
+import { createRequire } from 'node:module';
+import { readFile } from 'node:fs/promises';
+import { pathToFileURL } from 'node:url';
+
+const [, , folder, peer] = process.argv;
+const work = JSON.parse(await readFile(`${folder}/work.json`));
+const bytes = await readFile(`${folder}/frames.bin`);
+
+const ARRAYS = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  bool: Uint8Array,
+};
+
+let at = 0;
+function next({ dtype, shape }) {
+  const kind = ARRAYS[dtype];
+  const size = shape.reduce((a, b) => a * b, 1) * kind.BYTES_PER_ELEMENT;
+  const array = new kind(bytes.buffer.slice(bytes.byteOffset + at, bytes.byteOffset + at + size));
+  at += size;
+  return array;
+}
+
+const constants = work.constants.map((t) => [t, next(t)]);
+const initial = work.states.map((t) => [t, next(t)]);
+const frames = Array.from({ length: work.frames }, () => work.inputs.map((t) => [t, next(t)]));
+
+async function edgeseq() {
+  const began = performance.now();
+  const { load } = await import(pathToFileURL(`${work.package}/node.mjs`));
+  const state = (await load({ maxStates: 1, maxSteps: 1 })).createState();
+  state.step();
+  const start = performance.now() - began;
+  return {
+    start,
+    reset: () => state.reset(),
+    call(index) {
+      for (const [{ name }, array] of frames[index]) state.input(name).set(array);
+      state.step();
+    },
+    outputs: () => work.outputs.map((name) => Array.from(state.output(name), Number)),
+  };
+}
+
+async function runtime() {
+  const found = createRequire(pathToFileURL(`${peer}/x.js`)).resolve('onnxruntime-web');
+  const ort = await import(pathToFileURL(found)).then((m) => m.default ?? m);
+  ort.env.wasm.numThreads = 1;
+  const began = performance.now();
+  const session = await ort.InferenceSession.create(await readFile(`${folder}/model.onnx`), {
+    executionProviders: ['wasm'],
+    graphOptimizationLevel: 'all',
+  });
+  const tensor = ([{ name, dtype, shape }, array]) => [name, new ort.Tensor(dtype, array, shape)];
+  const feeds = frames.map((frame) => Object.fromEntries([...constants, ...frame].map(tensor)));
+  let states = Object.fromEntries(initial.map(tensor));
+  let last = await session.run({ ...feeds[0], ...states });
+  const start = performance.now() - began;
+  return {
+    start,
+    reset() {
+      states = Object.fromEntries(initial.map(tensor));
+    },
+    async call(index) {
+      last = await session.run({ ...feeds[index], ...states });
+      for (const { name, output } of work.states) states[name] = last[output];
+    },
+    outputs: () => work.outputs.map((name) => Array.from(last[name].data, Number)),
+    version: JSON.parse(await readFile(`${peer}/node_modules/onnxruntime-web/package.json`)).version,
+  };
+}
+
+const sides = { edgeseq: await edgeseq() };
+if (peer) sides['onnxruntime-web'] = await runtime();
+const names = Object.keys(sides);
+const taken = Object.fromEntries(names.map((name) => [name, []]));
+const single = Object.fromEntries(names.map((name) => [name, []]));
+
+async function repeat(side, calls, each) {
+  side.reset();
+  for (let i = 0; i < calls; i++) {
+    const began = each ? performance.now() : 0;
+    const done = side.call(i % frames.length);
+    if (done) await done; // only what is asynchronous pays for it
+    each?.push((performance.now() - began) * 1000);
+  }
+}
+
+const used = process.cpuUsage();
+const wall = performance.now();
+for (let round = -1; round < work.rounds; round++) {
+  for (const name of round % 2 ? names : [...names].reverse()) {
+    const began = performance.now();
+    await repeat(sides[name], work.calls);
+    if (round >= 0) taken[name].push(((performance.now() - began) * 1000) / work.calls);
+    if (round >= 0) await repeat(sides[name], Math.min(50, work.calls), single[name]);
+  }
+}
+const spent = process.cpuUsage(used);
+const share = (spent.user + spent.system) / 1000 / (performance.now() - wall);
+const results = {};
+for (const name of names) {
+  await repeat(sides[name], work.calls);
+  results[name] = {
+    start: sides[name].start,
+    microseconds: taken[name],
+    single: single[name],
+    outputs: sides[name].outputs(),
+    version: sides[name].version ?? null,
+  };
+}
+process.stdout.write(JSON.stringify({ share, node: process.version, results }));
