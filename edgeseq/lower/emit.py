@@ -39,7 +39,8 @@ def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> lis
     """Write the files of one target into a folder and return their names."""
     if target.form is Form.SOURCE:
         return _emit_source(lowered, folder)
-    levels = target.dispatched(isa)
+    int8 = any("i8" in call.choice.kernel.name.split("_") for call in lowered.kernel_calls())
+    levels = target.dispatched(isa, int8=int8)
     if not levels:
         known = ", ".join(i.level for i in target.isas)
         raise UsageError(f"target '{target.name}' has no level '{isa}'", fix=f"--isa: {known}")

@@ -70,7 +70,7 @@ class Toolchain:
             flags.remove("-fPIC")  # addresses are constants there
         if self.zig:
             flags += [*_ZIG_ONLY, "-target", self.target.triple, f"-mcpu={level.cpu}"]
-        elif level.cpu.startswith("x86_64"):
+        elif level.cpu.startswith("x86_64") and not level.flags:
             flags.append(f"-march={level.cpu.replace('_v', '-v').replace('_', '-')}")
         else:
             flags += level.flags
