@@ -23,7 +23,8 @@ class SparsityOptions:
         densities: Name or glob -> the share of its weights that stays.
         keep_diagonal: Never prune the diagonal of a recurrent matrix.
         recover: Steps of training that win the accuracy back; 0: none.
-        recover_schedule: `cubic`: prune while recovering; `one-shot`: before it.
+        recover_schedule: `cubic`: prune while recovering; `one-shot`: before it. None: cubic,
+            unless a criterion or the diagonal is asked for, which cubic does not know.
         checkpoint: File from which an interrupted recovery goes on; None: it starts anew.
     """
 
@@ -36,7 +37,7 @@ class SparsityOptions:
     densities: Mapping[str, float] = dataclasses.field(default_factory=dict)
     keep_diagonal: bool = False
     recover: int = 0
-    recover_schedule: str = "cubic"
+    recover_schedule: str | None = None
     checkpoint: Path | None = None
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseq.cli import _output
+from edgeseq.cli import _output, _sparse_view
 from edgeseq.errors import UsageError
 from edgeseq.options import Dim
 from edgeseq.registry import hint
@@ -41,6 +41,7 @@ class Opened:
                 "model": self.spec,
                 "tensors": [dict(zip(keys, t, strict=True)) for t in tensors],
                 "operators": operators,
+                "sparsity": _sparse_view.rows(model),
                 "passes": [dataclasses.asdict(r) for r in records],
             }
             _output.print_json(described)
@@ -48,8 +49,26 @@ class Opened:
         click.echo(f"{self.spec}: {sum(operators.values())} nodes\n")
         _output.table(["", "name", "type", "shape"], tensors)
         _output.table(["operator", "nodes"], operators.items())
+        _sparse_view.show(_sparse_view.rows(model))
         if why:
             _show_records(records, model)
+
+    def show_sparsity(
+        self,
+        sensitivity: str | None,
+        calibrate: tuple[str, ...],
+        plot: Path | None,
+        *,
+        picture: bool,
+    ) -> None:
+        """Draw the blocks of a model, or prune copies of it and show what that costs."""
+        model = self._import()
+        if picture:
+            for line in _sparse_view.pictures(model):
+                click.echo(line)
+        if sensitivity is not None:
+            self._prepare(model, None)
+            _sparse_view.analyse(model, sensitivity, calibrate, plot)
 
     def emit(self, stage: str, output: Path | None) -> None:
         """Write the model as it is after a stage.

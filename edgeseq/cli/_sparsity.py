@@ -55,7 +55,8 @@ _FLAGS = (
     click.option(
         "--recover-schedule",
         metavar="NAME",
-        help="cubic: prune while recovering (default); one-shot: before it.",
+        help="cubic: prune while recovering, by effect on the outputs (default without "
+        "--criterion); one-shot: before it.",
     ),
     click.option(
         "--checkpoint",

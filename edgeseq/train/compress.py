@@ -18,17 +18,15 @@ from edgeseq.options import Event, SparsityOptions
 from edgeseq.registry import hint
 from edgeseq.train import calibration, prunable
 from edgeseq.train.calibration import Sample
-from edgeseq.train.criteria import criterion
 from edgeseq.train.evidence import Evidence
 from edgeseq.train.prunable import Matrix
 from edgeseq.train.pruning import Pruned, Pruner, Request
-from edgeseq.train.statistics import per_row
 
 Array = npt.NDArray[Any]
 Progress = Callable[[Event], None]
 
 SCHEDULES = ("cubic", "one-shot")
-EVIDENCE_STEPS = 2000  # of the samples, for statistics and errors; recovery learns from all
+EVIDENCE_STEPS = 500  # of the samples, for statistics and errors; recovery learns from all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +62,7 @@ def compress(
     Raises:
         UsageError: samples, names or numbers that do not fit.
     """
-    _check_schedule(options)
+    schedule = _schedule(options)
     given = calibration.load(options.calibrate, model)
     samples = given or calibration.synthetic(model, seed=seed)
     pruner = Pruner(
@@ -74,7 +72,7 @@ def compress(
     if not options.recover:
         pruned = pruner.run()
         done = Compressed(model, pruned, pruned.output_error or 0.0, not given, ())
-    elif options.recover_schedule == "cubic":
+    elif schedule == "cubic":
         done = _gradual(pruner, samples, options, seed, progress, not given)
     else:
         done = _one_shot(pruner, samples, options, seed, progress, not given)
@@ -149,22 +147,15 @@ def _gradual(
     from edgeseq.train.recover import recover
     from edgeseq.train.targets import Gradual, Part
 
-    scores = pruner.scores()
-    looks = criterion(pruner.request.criterion).needs_data
+    densities = pruner.allocate(pruner.scores())
     parts = [
-        Part(
-            str(m.weight.name),
-            m.index,
-            pruner.patterns[m],
-            density,
-            m.taps,
-            per_row(pruner.evidence.statistics[m].norms, m) if looks else None,
-        )
-        for m, density in pruner.allocate(scores).items()
+        Part(str(m.weight.name), m.index, pruner.patterns[m], density, m.taps)
+        for m, density in densities.items()
     ]
+    share = options.allocation is None and not options.densities
     done = recover(
         pruner.model,
-        Gradual(parts),
+        Gradual(parts, share),
         samples,
         options.recover,
         seed=seed,
@@ -222,14 +213,21 @@ def _finished(pruner: Pruner, done: Any, synthetic: bool) -> Compressed:
     return Compressed(done.model, pruner.result(masks, error), error, synthetic, notes)
 
 
-def _check_schedule(options: SparsityOptions) -> None:
-    if options.recover_schedule not in SCHEDULES:
+def _schedule(options: SparsityOptions) -> str:
+    """Return the schedule asked for; a chosen criterion is for pruning at once."""
+    one_shot = options.criterion is not None or options.keep_diagonal
+    name = options.recover_schedule or ("one-shot" if one_shot else "cubic")
+    if name not in SCHEDULES:
+        raise UsageError(f"unknown recovery schedule '{name}'", fix=hint(name, SCHEDULES))
+    if name == "cubic" and one_shot:
         raise UsageError(
-            f"unknown recovery schedule '{options.recover_schedule}'",
-            fix=hint(options.recover_schedule, SCHEDULES),
+            "the cubic schedule takes neither a criterion nor --keep-diagonal",
+            why="it prunes what moves the outputs least while the weights learn",
+            fix="--recover-schedule one-shot",
         )
     if options.recover < 0:
         raise UsageError(f"--recover {options.recover} is negative", why="it is a number of steps")
+    return name
 
 
 def _sayer(progress: Progress) -> Callable[[str], None]:

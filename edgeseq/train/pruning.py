@@ -166,16 +166,24 @@ class Pruner:
             return scores
         return {m: _protect_diagonal(m, s) for m, s in scores.items()}
 
-    def allocate(self, scores: Mapping[Matrix, Array]) -> dict[Matrix, float]:
-        """Return the density of every matrix; what the user named comes first."""
+    def allocate(
+        self, scores: Mapping[Matrix, Array], sparsity: float | None = None
+    ) -> dict[Matrix, float]:
+        """Return the density of every matrix; what the user named comes first.
+
+        Args:
+            scores: As `scores` returned them.
+            sparsity: Instead of the request's.
+        """
+        density = self._density if sparsity is None else _density(sparsity, self._pattern)
         fixed = self._named_densities()
         matrices = [m for m in self.patterns if m not in fixed]
-        budget = self._density * sum(m.size for m in self.patterns)
+        budget = density * sum(m.size for m in self.patterns)
         budget -= sum(d * m.size for m, d in fixed.items())
         pool = sum(m.size for m in matrices)
         if matrices and budget <= 0:
             raise UsageError(
-                f"the densities given by name use up a density of {self._density:g}",
+                f"the densities given by name use up a density of {density:g}",
                 why=f"nothing is left for the other {len(matrices)} matrices",
                 fix="lower them, or ask for less sparsity",
             )

@@ -29,7 +29,12 @@ def model(inputs, nodes, outputs):
         v for n in nodes for v in n.inputs if v is not None and v.const_value is not None
     )
     graph = ir.Graph(
-        inputs, outputs, nodes=nodes, initializers=list(constants), opset_imports={"": 22}
+        inputs,
+        outputs,
+        nodes=nodes,
+        initializers=list(constants),
+        opset_imports={"": 22},
+        name="graph",
     )
     return ir.Model(graph, ir_version=10)
 
@@ -69,6 +74,7 @@ def gru_model(steps):
     )
     gru.outputs[1].name, head.outputs[0].name = "h_out", "y"
     gru.outputs[1].type = head.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    head.outputs[0].shape, gru.outputs[1].shape = ir.Shape([steps, 5]), ir.Shape([1, 1, 8])
     made = model([x, h], [by_time, gru, rows, head], [head.outputs[0], gru.outputs[1]])
     facts.put(h, facts.State("h_out"))
     if steps != 1:
