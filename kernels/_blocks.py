@@ -1,7 +1,8 @@
 """Block-sparse weights for c/blocks.h: blocks of `width` outputs x 1 input, one stream per chain.
 
 Outputs are padded to whole panels of `width`. A panel is its head rows (float32), then list after
-list of blocks, ordered by input. A list of bfloat16 blocks is padded to an even number of places.
+list of blocks, ordered by input. A list is padded with zeros to a multiple of four blocks; their
+input is that of the last block, so that no other input's NaN can enter.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from edgeseq.kernels._family import Array
 from edgeseq.kernels._formats import Format, from_halves, to_halves
 
+FOUR = 4  # blocks that are multiplied at once
 OVERREAD = 12  # floats a vector may read beyond the last block
 
 
@@ -22,7 +24,7 @@ class Blocks:
 
     Args:
         blocks: Places for blocks in each chain; shorter chains are padded.
-        counts: uint16, blocks of each list, lists in stream order.
+        counts: uint16, blocks of each list with its padding, lists in stream order.
         index: uint16, the input of each block.
         w: Head rows and blocks in stream order, as words.
     """
@@ -65,20 +67,20 @@ def pack(head: Array, lists: Sequence[Array], form: Format) -> Blocks:
     alive = (blocks != 0).any(axis=2)
     parts = np.split(alive, ends[:-1], axis=1)
     counts = np.stack([part.sum(axis=1) for part in parts], axis=1).reshape(-1)
-    places = counts if form.element == "f32" else counts + counts % 2
-    first = np.cumsum(places) - places  # of each list
+    places = counts + -counts % FOUR
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    place = np.repeat(first, counts) + within
-    inputs = np.concatenate([np.arange(w.shape[1]) for w in lists])
-    index = np.zeros(places.sum(), np.uint16)
-    index[place] = inputs[np.nonzero(alive)[1]]
+    place = np.repeat(np.cumsum(places) - places, counts) + within
+    inputs = np.concatenate([np.arange(w.shape[1]) for w in lists])[np.nonzero(alive)[1]]
+    order = np.arange(places.sum()) - np.repeat(np.cumsum(places) - places, places)
+    last = np.minimum(order, np.repeat(counts, places) - 1)  # padding repeats the last block
+    index = inputs[np.repeat(np.cumsum(counts) - counts, places) + last]
     words = _words(blocks[alive], place, len(index), form)
     per_panel = words_of(places.reshape(panels, -1).sum(axis=1), form)
     heads = np.pad(head, ((0, 0), (0, outputs - head.shape[1])))
     heads = heads.reshape(rows, panels, width).transpose(1, 0, 2).reshape(panels, -1)
     starts = np.repeat(np.cumsum(per_panel) - per_panel, rows * width)
     stream = np.insert(words, starts, heads.reshape(-1).astype(np.float32))
-    return Blocks(len(index), counts.astype(np.uint16), index, stream)
+    return Blocks(len(index), places.astype(np.uint16), index.astype(np.uint16), stream)
 
 
 def words_of(places: Array, form: Format) -> Array:
@@ -89,7 +91,9 @@ def words_of(places: Array, form: Format) -> Array:
 def _words(blocks: Array, place: Array, places: int, form: Format) -> Array:
     """Blocks [n, width] at their places, as words; unused places are zeros."""
     if form.element == "f32":
-        return blocks.reshape(-1)
+        words = np.zeros((places, form.width), np.float32)
+        words[place] = blocks
+        return words.reshape(-1)
     halves = np.zeros((places // 2, form.width, 2), np.uint16)
     halves[place // 2, :, place % 2] = to_halves(blocks, form.element)
     return halves.reshape(-1).view(np.float32)
@@ -121,7 +125,6 @@ def unpack(
     heads = panels * rows * width
     start = chain * (heads + int(words_of(np.array(packed.blocks), form)))
     counts = packed.counts.reshape(-1, panels, lists)[chain].astype(np.int64)
-    places = counts if form.element == "f32" else counts + counts % 2
     at_index, at = chain * packed.blocks, start
     head = np.zeros((rows, panels, width), np.float32)
     found = [np.zeros((panels, width, n), np.float32) for n in inputs]
@@ -129,10 +132,11 @@ def unpack(
         head[:, p] = packed.w[at : at + rows * width].reshape(rows, width)
         at += rows * width
         for i in range(lists):
-            n, words = counts[p, i], int(words_of(places[p, i], form))
-            values = _values(packed.w[at : at + words], form)[:n]
-            found[i][p][:, packed.index[at_index : at_index + n]] = values.T
-            at, at_index = at + words, at_index + places[p, i]
+            n, words = counts[p, i], int(words_of(counts[p, i], form))
+            index = packed.index[at_index : at_index + n].astype(np.int64)
+            real = np.diff(index, prepend=-1) > 0
+            found[i][p][:, index[real]] = _values(packed.w[at : at + words], form)[real].T
+            at, at_index = at + words, at_index + n
     flat = [w.reshape(panels * width, w.shape[2])[:outputs] for w in found]
     return head.reshape(rows, -1)[:, :outputs], flat
 

@@ -33,6 +33,16 @@ ES_FN es_v es_weight(const int F, int odd, const float *row, int P, int unit) {
   return es_load(row + unit);
 }
 
+/* Four indices, the first lowest: one load where the compiler can be told that it may be. */
+ES_FN uint64_t es_four(const uint16_t *index) {
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  typedef uint64_t any __attribute__((aligned(2), may_alias));
+  return *(const any *)index;
+#else
+  return index[0] | (uint64_t)index[1] << 16 | (uint64_t)index[2] << 32 | (uint64_t)index[3] << 48;
+#endif
+}
+
 /* Vectors per gate that let a tile of G gates fit the registers. No loop: gcc must fold it early. */
 ES_FN int es_tile_vecs(const int G, const int width) {
   const int all = width <= ES_W ? 1 : width / ES_W, most = ES_ACCS / G;
@@ -41,22 +51,21 @@ ES_FN int es_tile_vecs(const int G, const int width) {
 
 ES_FN int es_tile_rows(const int accs) { return es_least(ES_MAX_ROWS, ES_ACCS / accs); }
 
-/* Where a product finds its operands. Blocks: G is 1, and input k is x[index[k]]. */
+/* Where a product finds its operands. */
 typedef struct {
   const float *x; /* rows ldx apart */
   ptrdiff_t ldx;
-  const uint16_t *index; /* or 0 */
+  const uint16_t *index; /* of blocks */
   const float *w;        /* rows of words, ldw apart, the gates in them P apart */
   int ldw, P, unit;      /* the tile's first output in its panel */
 } es_operands;
 
-/* acc[r][g][v] += x[r][k] * w[k][g][v] */
+/* acc[r][g][v] += x[r][at] * w[k][g][v] */
 ES_FN void es_accumulate(const int F, const int R, const int G, const int V, const es_operands *o,
-                         int k, int odd, es_v *acc, const int lda) {
+                         int k, int odd, int at, es_v *acc, const int lda) {
   const float *row = o->w + (size_t)es_word_row(F, k) * o->ldw;
-  const float *x = o->x + (o->index ? o->index[k] : k);
   es_v xk[ES_MAX_ROWS];
-  ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(x[r * o->ldx]); }
+  ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(o->x[r * o->ldx + at]); }
   ES_UNROLL for (int g = 0; g < G; g++) {
     ES_UNROLL for (int v = 0; v < V; v++) {
       const es_v w = es_weight(F, odd, row + g * o->P, o->P, o->unit + v * ES_W);
@@ -68,13 +77,14 @@ ES_FN void es_accumulate(const int F, const int R, const int G, const int V, con
 }
 
 /*
- * The sum of es_accumulate over K inputs. acc is [R][lda]. Few accumulators would wait for each other's
- * latency, so a small tile sums even and odd k apart (every fourth k, if it is very small).
+ * The sum of es_accumulate over K inputs. width: 0, or that of the blocks of one gate: then input k
+ * is x[index[k]] and K is a multiple of 4. acc is [R][lda]. Few accumulators would wait for each
+ * other's latency, so a small tile sums even and odd k apart (every fourth k, if it is very small).
  */
-ES_FN void es_dots(const int F, const int R, const int G, const int V, int K, const es_operands *o,
-                   es_v *acc, const int lda) {
-  const int phases = R * G * V >= 6 ? 1 : R * G * V >= 3 ? 2 : 4;
-  const int step = F != ES_F32 && phases == 1 ? 2 : phases, mine = G * V;
+ES_FN void es_dots(const int F, const int width, const int R, const int G, const int V, int K,
+                   const es_operands *o, es_v *acc, const int lda) {
+  const int phases = R * G * V >= 6 ? 1 : R * G * V >= 3 ? 2 : 4, mine = G * V;
+  const int step = width ? 4 : F != ES_F32 && phases == 1 ? 2 : phases;
   const int whole = step > 1 ? K - step + 1 : 0;
   es_v part[3][ES_ACCS];
   int k = 0;
@@ -82,9 +92,11 @@ ES_FN void es_dots(const int F, const int R, const int G, const int V, int K, co
     ES_UNROLL for (int i = 0; i < R * mine; i++) { part[p - 1][i] = es_set(0.0f); }
   }
   ES_LOOP for (; k < whole; k += step) {
+    const uint64_t four = width ? es_four(o->index + k) : 0;
     ES_UNROLL for (int p = 0; p < step; p++) {
-      const int apart = p > 0 && phases > 1;
-      es_accumulate(F, R, G, V, o, k + p, p & 1, apart ? part[p - 1] : acc, apart ? mine : lda);
+      const int at = width ? (int)(four >> (16 * p) & 0xffff) : k + p, phase = p % phases;
+      es_accumulate(F, R, G, V, o, k + p, p & 1, at, phase ? part[phase - 1] : acc,
+                    phase ? mine : lda);
     }
   }
   ES_UNROLL for (int p = 1; p < phases; p++) {
@@ -94,15 +106,16 @@ ES_FN void es_dots(const int F, const int R, const int G, const int V, int K, co
       }
     }
   }
-  ES_LOOP for (; k < K; k++) { es_accumulate(F, R, G, V, o, k, k & 1, acc, lda); }
+  if (!width)
+    ES_LOOP for (; k < K; k++) { es_accumulate(F, R, G, V, o, k, k & 1, k, acc, lda); }
 }
 
 /*
  * One tile of y = act(bias + x w), stored at y[r * ldy + g * P]; bias is its panel's first row. n:
  * outputs of a gate from here on that may be written.
  */
-ES_FN void es_project_tile(const int F, const int R, const int G, const int V, int K, int n,
-                           int act, const es_operands *o, const float *bias, float *y,
+ES_FN void es_project_tile(const int F, const int width, const int R, const int G, const int V,
+                           int K, int n, int act, const es_operands *o, const float *bias, float *y,
                            ptrdiff_t ldy) {
   es_v acc[ES_MAX_ROWS * ES_ACCS];
   ES_UNROLL for (int r = 0; r < R; r++) {
@@ -112,7 +125,7 @@ ES_FN void es_project_tile(const int F, const int R, const int G, const int V, i
       }
     }
   }
-  es_dots(F, R, G, V, K, o, acc, G * V);
+  es_dots(F, width, R, G, V, K, o, acc, G * V);
   ES_UNROLL for (int r = 0; r < R; r++) {
     ES_UNROLL for (int g = 0; g < G; g++) {
       ES_UNROLL for (int v = 0; v < V; v++) {
@@ -124,21 +137,22 @@ ES_FN void es_project_tile(const int F, const int R, const int G, const int V, i
 }
 
 /* The same for M rows. */
-ES_FN void es_project_rows(const int F, const int G, const int V, int M, int K, int n, int act,
-                           const es_operands *first, const float *bias, float *y, ptrdiff_t ldy) {
+ES_FN void es_project_rows(const int F, const int width, const int G, const int V, int M, int K,
+                           int n, int act, const es_operands *first, const float *bias, float *y,
+                           ptrdiff_t ldy) {
   const int rows = es_tile_rows(G * V), rest = M % rows;
   es_operands o = *first;
   ES_LOOP for (int m = 0; m + rows <= M; m += rows) {
-    es_project_tile(F, rows, G, V, K, n, act, &o, bias, y, ldy);
+    es_project_tile(F, width, rows, G, V, K, n, act, &o, bias, y, ldy);
     o.x += rows * o.ldx;
     y += rows * ldy;
   }
   if (rest == 3)
-    es_project_tile(F, 3, G, V, K, n, act, &o, bias, y, ldy);
+    es_project_tile(F, width, 3, G, V, K, n, act, &o, bias, y, ldy);
   if (rest == 2)
-    es_project_tile(F, 2, G, V, K, n, act, &o, bias, y, ldy);
+    es_project_tile(F, width, 2, G, V, K, n, act, &o, bias, y, ldy);
   if (rest == 1)
-    es_project_tile(F, 1, G, V, K, n, act, &o, bias, y, ldy);
+    es_project_tile(F, width, 1, G, V, K, n, act, &o, bias, y, ldy);
 }
 
 /*
@@ -156,7 +170,7 @@ ES_FN void es_project(const int F, const int G, const int width, int M, int N, i
     const float *panel = w + u * per_output;
     ES_LOOP for (int j = 0; j < width; j += V * ES_W) {
       const es_operands o = {x, ldx, 0, panel + head * width, G * width, width, j};
-      es_project_rows(F, G, V, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
+      es_project_rows(F, 0, G, V, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
     }
   }
   if (u < padded) {
@@ -164,7 +178,7 @@ ES_FN void es_project(const int F, const int G, const int width, int M, int N, i
     const float *panel = w + u * per_output;
     ES_LOOP for (int j = 0; j < P; j += ES_W) {
       const es_operands o = {x, ldx, 0, panel + head * P, G * P, P, j};
-      es_project_rows(F, G, 1, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
+      es_project_rows(F, 0, G, 1, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
     }
   }
 }
