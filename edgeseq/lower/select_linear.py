@@ -18,7 +18,7 @@ from edgeseq.lower.size import Size
 
 OPS = ("MatMul", "Gemm")
 _KERNELS = dict(zip((*DENSE, *BLOCKS), (*gemm.KERNELS, *spmv.KERNELS), strict=True))
-_ACTIVATIONS = ("Relu", "Sigmoid", "Tanh")
+ACTIVATIONS = ("Relu", "Sigmoid", "Tanh")
 
 
 def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
@@ -38,7 +38,7 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         last = user
     activation = ""
     user = only_user(last.outputs[0])
-    if user is not None and user.op_type in _ACTIVATIONS:
+    if user is not None and user.op_type in ACTIVATIONS:
         activation = user.op_type
         covers.append(user)
         last = user
@@ -61,8 +61,8 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         outputs=(last.outputs[0],),
         covers=tuple(covers),
         why=f"constant matrix {inputs} x {outputs}",
-        read_rows=_read_rows,
-        write_rows=_write_rows,
+        read_rows=read_rows,
+        write_rows=write_rows,
     )
 
     def pack(form: Format) -> Array | Blocks:
@@ -72,16 +72,18 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     return formats.choose(base, _KERNELS, forms, pack, shapes)
 
 
-def _read_rows(
+def read_rows(
     index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
 ) -> Mapping[str, int] | None:
+    """The rows of x, apart."""
     same = index == 0 and count == sizes["M"] and row == 4 * sizes["K"] and stride % 4 == 0
     return {"ldx": stride // 4} if same else None
 
 
-def _write_rows(
+def write_rows(
     index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
 ) -> Mapping[str, int] | None:
+    """The rows of y, apart."""
     same = index == 0 and count == sizes["M"] and row == 4 * sizes["N"] and stride % 4 == 0
     return {"ldy": stride // 4} if same else None
 

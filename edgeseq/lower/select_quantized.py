@@ -1,4 +1,4 @@
-"""QuantizedGRU, QuantizedLSTM and QuantizedRNN with constant weights -> the int8 cells.
+"""QuantizedGRU, QuantizedLSTM, QuantizedRNN, QuantizedMatMul of constant weights -> int8 kernels.
 
 The kernels give the bits of the functions' bodies; a node without a kernel is computed by its body
 (`scan_functions`), slower, and with the accuracy of float32 instead of the same bits.
@@ -6,20 +6,21 @@ The kernels give the bits of the functions' bodies; a node without a kernel is c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeseq.ir import dialect
 from edgeseq.ir.passes import walk
-from edgeseq.kernels import _quantized, gru_i8, lstm_i8, rnn_i8
+from edgeseq.kernels import _linear_i8, _quantized, gemm, gemm_i8, gru_i8, lstm_i8, rnn_i8, spmv_i8
 from edgeseq.kernels._family import Kernel, Role
-from edgeseq.lower.select import Array, Choice, Shapes, constant, size, wanted
+from edgeseq.lower.select import Array, Choice, Shapes, constant, only_user, size, wanted
+from edgeseq.lower.select_linear import ACTIVATIONS, read_rows, write_rows
 from edgeseq.lower.select_recurrent import input_of, reverse, strides
 from edgeseq.lower.size import Size
 
-OPS = ("QuantizedGRU", "QuantizedLSTM", "QuantizedRNN")
+OPS = ("QuantizedGRU", "QuantizedLSTM", "QuantizedRNN", "QuantizedMatMul")
 _MODULES = {"QuantizedGRU": gru_i8, "QuantizedLSTM": lstm_i8, "QuantizedRNN": rnn_i8}
 _GATES = {"QuantizedGRU": 3, "QuantizedLSTM": 4, "QuantizedRNN": 1}
 # Blocks pay off where fewer than this share of them is stored: each has an index to read and
@@ -28,7 +29,11 @@ _SPARSE = 0.6
 
 
 def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
-    """An int8 cell for the node, or why there is none."""
+    """An int8 kernel for the node, or why there is none."""
+    return _linear(node, shapes) if node.op_type == "QuantizedMatMul" else _cell(node, shapes)
+
+
+def _cell(node: ir.Node, shapes: Shapes) -> Choice | str:
     w, r = constant(node.inputs[1]), constant(node.inputs[2])
     scales = constant(node.inputs[3]), constant(node.inputs[4])
     b = constant(input_of(node, 5))
@@ -42,7 +47,9 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     x_scale = np.full(directions, get.get_float("x_scale", 0.0), np.float32)
     h_scale = np.full(directions, get.get_float("h_scale", dialect.H_SCALE), np.float32)
     weights = _quantized.Weights(w, r, scales[0], scales[1], x_scale, h_scale)
-    layout, share = _layout(w, r, _GATES[node.op_type])
+    gates = _GATES[node.op_type]
+    parts = [*w.reshape(-1, gates, hidden, w.shape[2]), *r.reshape(-1, gates, hidden, hidden)]
+    layout, share = _layout(parts)
     packed = _PACK[node.op_type](node, weights, b, layout)
     kernel = _kernel(node.op_type, layout)
     activation = get.get_strings("activations", ("Tanh",))[0]
@@ -96,10 +103,48 @@ def _kernel(op_type: str, layout: str) -> Kernel:
     return next(k for k in kernels if k.name.endswith(ending))
 
 
-def _layout(w: Array, r: Array, gates: int) -> tuple[str, float]:
-    """How to store the weights, and the share of the blocks that are not all zero."""
-    hidden = r.shape[2]
-    parts = [*w.reshape(-1, gates, hidden, w.shape[2]), *r.reshape(-1, gates, hidden, hidden)]
+def _linear(node: ir.Node, shapes: Shapes) -> Choice | str:
+    w, scale = constant(node.inputs[1]), constant(node.inputs[2])
+    bias = constant(input_of(node, 3))
+    if w is None or scale is None or (input_of(node, 3) is not None and bias is None):
+        return "the weights are not constant"
+    x_scale = node.attributes.get_float("x_scale", 0.0)
+    layout, share = _layout([np.ascontiguousarray(w.T)[None]])
+    packed = _linear_i8.pack(w, scale, bias, x_scale=x_scale, layout=layout)
+    last, activation = node, ""
+    user = only_user(node.outputs[0])
+    if user is not None and user.op_type in ACTIVATIONS:
+        last, activation = user, user.op_type
+    inputs, outputs = w.shape
+    known = {
+        **packed.sizes,
+        **{"N": outputs, "K": inputs, "ldx": inputs, "ldy": outputs},
+        "act": gemm.ACTIVATIONS[activation],
+        "x_zero": node.attributes.get_int("x_zero_point", 127) if x_scale else 127,
+    }
+    rows = Size.of(1)
+    for dim in shapes.of(node.inputs[0])[:-1]:
+        rows = rows * size(dim)
+    sizes = {"M": rows, **{name: Size.of(value) for name, value in known.items()}}
+    ending = f"_{layout}" if layout else "gemm_i8"
+    kernel = next(k for k in (*gemm_i8.KERNELS, *spmv_i8.KERNELS) if k.name.endswith(ending))
+    how = "dense" if not layout else f"{share:.0%} of the blocks stored"
+    return Choice(
+        node=node,
+        kernel=kernel,
+        sizes={n: sizes[n] for n in kernel.sizes},
+        inputs=(node.inputs[0],),
+        consts=tuple(packed.arrays[a.name] for a in kernel.args if a.role is Role.CONST),
+        outputs=(last.outputs[0],),
+        covers=() if last is node else (last,),
+        why=f"int8, constant matrix {inputs} x {outputs}, {how}",
+        read_rows=read_rows,
+        write_rows=write_rows,
+    )
+
+
+def _layout(parts: Sequence[Array]) -> tuple[str, float]:
+    """How to store matrices [gates, outputs, inputs], and the share of blocks not all zero."""
     found = {}
     for name, width in _quantized.WIDTHS.items():
         if width:
@@ -132,8 +177,9 @@ def with_kernels(model: ir.Model) -> frozenset[ir.OperatorIdentifier]:
     found: dict[ir.OperatorIdentifier, bool] = {}
     for node in walk(model.graph):
         if node.domain == dialect.DOMAIN and node.op_type in OPS:
-            slots = (1, 2, 3, 4, *([5] if input_of(node, 5) is not None else []))
-            fixed = all(constant(node.inputs[slot]) is not None for slot in slots)
+            count = 4 if node.op_type == "QuantizedMatMul" else 6
+            given = [value for value in node.inputs[1:count] if value is not None]
+            fixed = all(constant(value) is not None for value in given)
             key = node.op_identifier()
             found[key] = found.get(key, True) and fixed
     return frozenset(key for key, fixed in found.items() if fixed)
