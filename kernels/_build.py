@@ -105,7 +105,7 @@ ISAS = (
     ),
     Isa(
         "neon-dotprod",
-        "ES_ISA_NEON",
+        "ES_ISA_NEONDOT",
         "aarch64-linux-musl",
         "cortex_a76",
         emulator=(*_QEMU_ARM64, "cortex-a76"),

@@ -11,7 +11,17 @@ TARGET = Target(
     summary="Android on ARM64: libraries, CMake package, Kotlin class over JNI, Gradle module",
     triple="aarch64-linux-android",
     tvm={"kind": "llvm", "mtriple": "aarch64-unknown-linux-android"},
-    isas=(Isa("neon", "neon", "generic", {"mattr": ["+neon"]}),),
+    isas=(
+        Isa("neon", "neon", "generic", {"mattr": ["+neon"]}),
+        Isa(
+            "neon-dotprod",
+            "neondot",
+            "generic+dotprod",
+            {"mattr": ["+neon"]},
+            ("-march=armv8.2-a+dotprod",),
+            int8=True,
+        ),
+    ),
     generated="neon",
     machines=(),
     link=("-Wl,-z,max-page-size=16384",),

@@ -1,6 +1,7 @@
 """ARM64 Linux, glibc or musl: NEON, which every such processor has. No library is linked.
 
-`-mcpu=generic` is ARMv8.0 with NEON.
+`-mcpu=generic` is ARMv8.0 with NEON. Models with int8 kernels get a level with dot products,
+chosen at init.
 """
 
 from edgeseq.targets._target import Isa, Target
@@ -10,7 +11,17 @@ TARGET = Target(
     summary="Linux on ARM64 (Raspberry Pi, servers): shared and static library, NEON",
     triple="aarch64-linux-gnu",
     tvm={"kind": "llvm", "mtriple": "aarch64-unknown-linux-gnu"},
-    isas=(Isa("neon", "neon", "generic", {"mattr": ["+neon"]}),),
+    isas=(
+        Isa("neon", "neon", "generic", {"mattr": ["+neon"]}),
+        Isa(
+            "neon-dotprod",
+            "neondot",
+            "generic+dotprod",
+            {"mattr": ["+neon"]},
+            ("-march=armv8.2-a+dotprod",),
+            int8=True,
+        ),
+    ),
     generated="neon",
     machines=("aarch64",),
     engines=("qemu",),

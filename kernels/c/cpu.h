@@ -68,6 +68,35 @@ ES_CPU_FN int es_cpu_has_avx2vnni(void) {
 
 #endif
 
+#if defined(__aarch64__) && defined(__linux__)
+
+ES_CPU_FN long es_cpu_call(long number, long a, long b, long c, long d) {
+  register long x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c, x3 __asm__("x3") = d;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  return x0;
+}
+
+/* What the kernel told the process at its start: getauxval() would need libc, and reading the
+ * processor's own registers is a fault before Linux 4.11. */
+ES_CPU_FN int es_cpu_has_neondot(void) {
+  enum { OPENAT = 56, CLOSE = 57, READ = 63, HERE = -100, CLOEXEC = 0x80000, HWCAP = 16 };
+  static const char name[] = "/proc/self/auxv";
+  uint64_t pairs[64][2];
+  long n, file = es_cpu_call(OPENAT, HERE, (long)name, CLOEXEC, 0);
+  if (file < 0)
+    return 0;
+  n = es_cpu_call(READ, file, (long)pairs, sizeof pairs, 0);
+  es_cpu_call(CLOSE, file, 0, 0, 0);
+  for (long i = 0; i < n / 16; i++) {
+    if (pairs[i][0] == HWCAP)
+      return pairs[i][1] >> 20 & 1; /* ASIMDDP */
+  }
+  return 0;
+}
+
+#endif
+
 ES_CPU_FN int es_cpu_has_neon(void) { return 1; }
 ES_CPU_FN int es_cpu_has_wasm(void) { return 1; }
 ES_CPU_FN int es_cpu_has_scalar(void) { return 1; }

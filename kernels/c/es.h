@@ -2,8 +2,8 @@
  * What every kernel stands on: no libc, no allocation, no globals.
  *
  * Define one of ES_ISA_AVX512VNNI, ES_ISA_AVX512, ES_ISA_AVX2VNNI, ES_ISA_AVX2, ES_ISA_SSE2,
- * ES_ISA_NEON, ES_ISA_WASM before including a kernel, and compile for that instruction set; none of
- * them means plain C. One translation unit has one instruction set.
+ * ES_ISA_NEONDOT, ES_ISA_NEON, ES_ISA_WASM before including a kernel, and compile for that
+ * instruction set; none of them means plain C. One translation unit has one instruction set.
  */
 #ifndef ES_H
 #define ES_H
@@ -51,6 +51,8 @@
 #include "simd/avx2.h"
 #elif defined(ES_ISA_SSE2)
 #include "simd/sse2.h"
+#elif defined(ES_ISA_NEONDOT)
+#include "simd/neondot.h"
 #elif defined(ES_ISA_NEON)
 #include "simd/neon.h"
 #elif defined(ES_ISA_WASM)

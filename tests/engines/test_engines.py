@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeseq import engines, validate
+from edgeseq import api, engines, validate
 from edgeseq.errors import EdgeseqError, ToolchainError, UsageError
+from edgeseq.options import CompileOptions
+from tests.e2e import models
 
 pytestmark = pytest.mark.slow
 
@@ -107,3 +109,20 @@ def test_a_wrong_number_is_found(step: Path, tmp_path: Path) -> None:
     with engines.opened(dist, "wasm") as model:
         verdict = validate.check(dist, "wasm", model)
     assert not verdict.ok
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a76"])
+def test_a_processor_without_the_level_says_so(
+    cpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have("qemu")
+    options = CompileOptions(tmp_path / "dist", ("arm64-linux",), isa="neon-dotprod", name="step")
+    dist = api.compile_model(models.build(models.STEP), options).folder
+    monkeypatch.setenv("QEMU_CPU", cpu)
+    if cpu == "cortex-a76":
+        with engines.opened(dist, "arm64-linux") as model:
+            assert validate.check(dist, "arm64-linux", model).ok
+    else:
+        with pytest.raises(UsageError, match="lacks instructions"):  # noqa: SIM117
+            with engines.opened(dist, "arm64-linux"):
+                pass

@@ -82,15 +82,15 @@ ES_FN es_i es_ishr(es_i a, const int n) {
 }
 ES_FN es_v es_to_float(es_i a) { return vcvtq_f32_s32(a); }
 ES_FN es_i es_to_int(es_v v) { return vcvtnq_s32_f32(v); }
-ES_FN uint32_t es_four(const void *p) {
+ES_FN uint32_t es_quad_bits(const void *p) {
   const uint8_t *b = (const uint8_t *)p;
   return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
 }
 ES_FN es_i es_load_s8(const int8_t *p) {
-  return vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(es_four(p)))));
+  return vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(es_quad_bits(p)))));
 }
 ES_FN es_i es_load_u8(const uint8_t *p) {
-  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(es_four(p))))));
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(es_quad_bits(p))))));
 }
 ES_FN void es_store_u8(uint8_t *p, es_i v) {
   p[0] = (uint8_t)vgetq_lane_s32(v, 0);
@@ -99,7 +99,7 @@ ES_FN void es_store_u8(uint8_t *p, es_i v) {
   p[3] = (uint8_t)vgetq_lane_s32(v, 3);
 }
 ES_FN es_quad es_load_quad(const uint8_t *q) {
-  return vreinterpretq_s8_u32(vdupq_n_u32(es_four(q)));
+  return vreinterpretq_s8_u32(vdupq_n_u32(es_quad_bits(q)));
 }
 ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int pairs) {
   const int8x16_t v = vld1q_s8(w);
