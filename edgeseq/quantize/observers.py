@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 LEVELS = 254
 MIDDLE = 127
 WORSE = 10.0  # dB; DTLN's magnitudes lose 25, the states and features of other models 0 to 6
+ERASED = 1 / 3  # power spectra lose 0.4, magnitudes 0.27, all else seen so far less than 0.2
 _TINY = 2.0**-100
 _BINS = 2048
 _CANDIDATES = 100
@@ -110,6 +111,17 @@ def loses(static: Encoding, rows: Array) -> bool:
     both = (static.round_trip(exact).astype(np.float64), own)
     errors = [np.square(one - exact).mean(axis=1) + floor for one in both]
     return float(10 * np.mean(np.log10(errors[0] / errors[1]))) > WORSE
+
+
+def erases(rows: Array) -> bool:
+    """Whether even a scale for each row makes zeros of too much that is not zero.
+
+    So it is where one row spans decades, as a power spectrum does.
+    """
+    sizes = np.abs(rows)
+    something = sizes > 0
+    lost = something & (sizes < sizes.max(axis=1, keepdims=True) / (2 * MIDDLE))
+    return bool(lost.sum() > ERASED * something.sum())
 
 
 def _moving(seen: Seen) -> tuple[float, float]:

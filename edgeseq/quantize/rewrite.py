@@ -19,7 +19,7 @@ from edgeseq.ir import dialect
 from edgeseq.ir.edit import Editor, data_of, sole_user
 from edgeseq.quantize import weights
 from edgeseq.quantize.layers import CONVOLUTION, EMBEDDING, LINEAR, RECURRENT, Array, Layer
-from edgeseq.quantize.observers import Encoding, Seen, encoding, loses, of_range
+from edgeseq.quantize.observers import Encoding, Seen, encoding, erases, loses, of_range
 from edgeseq.quantize.scheme import Scheme, Settings
 
 # A call lists all outputs: ONNX Runtime does not look into a function otherwise.
@@ -69,12 +69,19 @@ class Rewriter:
         """Rewrite one layer."""
         if layer.kind == EMBEDDING and scheme.weights == "int8":
             return self._embedding(layer)
-        if scheme.activations and not layer.why_float:
+        if scheme.activations and not layer.why_float and not self.erased(layer):
             if layer.kind == RECURRENT:
                 return self._recurrent(layer, scheme)
             if layer.kind == LINEAR and not (self.qdq and self._static(layer.x)):
                 return self._linear(layer, scheme)
         return self._weights_alone(layer, scheme)
+
+    def erased(self, layer: Layer) -> bool:
+        """Whether int8 would wipe out too much of what a layer is given."""
+        seen = self.seen.get(str(layer.x.name))
+        if layer.kind not in (LINEAR, RECURRENT) or seen is None:
+            return False
+        return self.settings.activations == "auto" and erases(seen.rows)
 
     # Integer products.
 
@@ -256,7 +263,8 @@ class Rewriter:
         if h in self.seen and self.settings.activations != "dynamic":
             seen = self.seen[h]
             return of_range(seen.low, seen.high, symmetric=True).scale
-        relu = layer.node.op_type == "RNN" and "Relu" in _attributes(layer.node)["activations"]
+        names = layer.node.attributes.get_strings("activations", ())
+        relu = layer.node.op_type == "RNN" and "relu" in [name.lower() for name in names]
         return 0.0 if relu else dialect.H_SCALE
 
     def _rows(self, x: ir.Value) -> Array | None:

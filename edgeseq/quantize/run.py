@@ -80,8 +80,13 @@ def quantize(
         )
     if seen is None:
         seen = calibrate.watch(model, watched(model, [layer for layer, _ in chosen]), samples)
-    notes = list(_notes(chosen, seen, settings))
     rewriter = Rewriter(edit, settings, seen, qdq)
+    notes = _notes(chosen, seen, settings)
+    notes += [
+        f"{layer.name}: weights only, its input spans more than int8 holds"
+        for layer, one in chosen
+        if one.activations and rewriter.erased(layer)
+    ]
     changes = [rewriter.rewrite(layer, one) for layer, one in chosen]
     edit.sweep()
     return Quantized(tuple(changes), tuple(left), tuple(notes))

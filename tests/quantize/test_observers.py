@@ -7,7 +7,7 @@ import pytest
 
 from edgeseq.errors import UsageError
 from edgeseq.quantize import levels, rounding
-from edgeseq.quantize.observers import Encoding, Seen, encoding, loses, of_range
+from edgeseq.quantize.observers import Encoding, Seen, encoding, erases, loses, of_range
 from edgeseq.quantize.scheme import Scheme, parse
 
 RANDOM = np.random.default_rng(0)
@@ -78,6 +78,14 @@ def test_rows_of_very_different_loudness_want_their_own_scales() -> None:
     varied = loud * 10 ** RANDOM.uniform(-4, 0, (500, 1)).astype(np.float32)
     assert loses(encoding(seen(varied), "min-max"), varied)
     assert not loses(Encoding(1.0), np.zeros((5, 3), np.float32))
+
+
+def test_rows_that_span_decades_are_not_for_int8() -> None:
+    rows = RANDOM.normal(size=(500, 64)).astype(np.float32)
+    assert not erases(rows)
+    assert not erases(np.zeros((5, 3), np.float32))
+    assert not erases(np.maximum(rows, 0))  # zeros are no loss
+    assert erases(np.exp(4 * rows))
 
 
 @pytest.mark.parametrize("free", [False, True])
