@@ -88,7 +88,7 @@ def pack_sparse(parts: Sequence[Array], width: int) -> tuple[Array, Array, Array
     """Pack the blocks that are not all zero: values, counts [panel, part, G], block columns."""
     values, counts, index = [], [], []
     cut = [blocks(w, width).transpose(0, 2, 1, 3, 4) for w in parts]  # [panel, G, quad, ...]
-    kept = [part.any(axis=(3, 4)) for part in cut]
+    kept = [np.asarray(part.any(axis=(3, 4))) for part in cut]
     for p in range(len(cut[0])):
         for part, keep in zip(cut, kept, strict=True):
             gate, quad = np.nonzero(keep[p])

@@ -126,7 +126,7 @@ def draw_weights(rng: np.random.Generator, numbers: Numbers, *shape: int) -> Arr
         w = np.clip(w, -64, 64).astype(np.int8)
     keep = rng.random((shape[0], -(-shape[1] // 8), -(-shape[2] // q.QUAD))) < numbers.density
     spread = keep.repeat(8, axis=1).repeat(q.QUAD, axis=2)[:, : shape[1], : shape[2]]
-    return np.where(spread, w, 0).astype(np.int8)
+    return np.asarray(np.where(spread, w, 0), np.int8)
 
 
 def draw(

@@ -68,8 +68,9 @@ def _by_panel(rows: Array) -> Array:
 
 
 def _by_input(flat: Array, outputs: int) -> Array:
-    panels = flat.reshape(round_up(outputs, PANEL) // PANEL, -1, PANEL)
-    return np.ascontiguousarray(panels.swapaxes(0, 1)).reshape(panels.shape[1], -1)
+    width = round_up(outputs, PANEL)
+    panels = flat.reshape(width // PANEL, len(flat) // width, PANEL)
+    return np.ascontiguousarray(panels.swapaxes(0, 1)).reshape(-1, width)
 
 
 def reference(case: Case) -> dict[str, Array]:
