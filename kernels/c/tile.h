@@ -76,6 +76,32 @@ ES_FN void es_accumulate(const int F, const int R, const int G, const int V, con
   }
 }
 
+#if ES_W == 16
+/* es_dots of blocks of 8: two in a vector, summed apart in its halves. */
+ES_FN void es_dots_of_8(const int F, const int R, int K, const es_operands *o, es_v *acc,
+                        const int lda) {
+  es_v even[ES_MAX_ROWS], odd[ES_MAX_ROWS];
+  const float *w = o->w;
+  ES_UNROLL for (int r = 0; r < R; r++) { even[r] = odd[r] = es_set(0.0f); }
+  ES_LOOP for (int k = 0; k < K; k += 4) {
+    const uint64_t four = es_four(o->index + k);
+    const es_v a = F == ES_F32 ? es_load(w) : es_low_bf16(es_load(w));
+    const es_v b = F == ES_F32 ? es_load(w + ES_W) : es_high_bf16(es_load(w));
+    ES_UNROLL for (int r = 0; r < R; r++) {
+      const float *x = o->x + r * o->ldx;
+      const float x0 = x[four & 0xffff], x1 = x[four >> 16 & 0xffff];
+      const float x2 = x[four >> 32 & 0xffff], x3 = x[four >> 48];
+      even[r] = es_fma(a, F == ES_F32 ? es_set_halves(x0, x1) : es_set_halves(x0, x2), even[r]);
+      odd[r] = es_fma(b, F == ES_F32 ? es_set_halves(x2, x3) : es_set_halves(x1, x3), odd[r]);
+    }
+    w += F == ES_F32 ? 2 * ES_W : ES_W;
+  }
+  ES_UNROLL for (int r = 0; r < R; r++) {
+    acc[r * lda] = es_add(acc[r * lda], es_sum_halves(es_add(even[r], odd[r])));
+  }
+}
+#endif
+
 /*
  * The sum of es_accumulate over K inputs. width: 0, or that of the blocks of one gate: then input k
  * is x[index[k]] and K is a multiple of 4. acc is [R][lda]. Few accumulators would wait for each
@@ -88,6 +114,12 @@ ES_FN void es_dots(const int F, const int width, const int R, const int G, const
   const int whole = step > 1 ? K - step + 1 : 0;
   es_v part[3][ES_ACCS];
   int k = 0;
+#if ES_W == 16
+  if (width == 8) {
+    es_dots_of_8(F, R, K, o, acc, lda);
+    return;
+  }
+#endif
   ES_UNROLL for (int p = 1; p < phases; p++) {
     ES_UNROLL for (int i = 0; i < R * mine; i++) { part[p - 1][i] = es_set(0.0f); }
   }

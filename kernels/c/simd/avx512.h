@@ -24,6 +24,13 @@ ES_FN es_v es_high_bf16(es_v pair) {
   const __m512i high = _mm512_set1_epi32((int)0xffff0000);
   return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(pair), high));
 }
+/* For blocks of 8: one value in each half of the lanes; both halves, the sum of the halves. */
+ES_FN es_v es_set_halves(float low, float high) {
+  return _mm512_mask_broadcastss_ps(_mm512_set1_ps(low), 0xff00, _mm_set_ss(high));
+}
+ES_FN es_v es_sum_halves(es_v v) {
+  return _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, _MM_SHUFFLE(1, 0, 3, 2)));
+}
 ES_FN es_v es_load_f16(const uint16_t *p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
