@@ -45,16 +45,29 @@ class Evidence:
         """Moments of what each matrix is multiplied by.
 
         Raises:
-            UsageError: there are no samples.
+            UsageError: there are no samples, or they never reach a matrix.
         """
-        self._need_samples()
-        return gather(self.model, self.matrices, self.samples)
+        found, _ = self._dense_run
+        unused = [m.name for m in self.matrices if m not in found]
+        if unused:
+            raise UsageError(
+                f"the samples never reach {len(unused)} of {len(self.matrices)} matrices",
+                at=unused[:5],
+                why="they lie in a branch that no sample takes",
+                fix="add samples that do, or keep these dense with --keep-dense",
+            )
+        return found
 
     @functools.cached_property
     def dense_outputs(self) -> Outputs:
         """The outputs of the model as it was when they were first asked for."""
+        return self._dense_run[1]
+
+    @functools.cached_property
+    def _dense_run(self) -> tuple[dict[Matrix, Statistics], Outputs]:
+        """One run gives both: a run is what costs time."""
         self._need_samples()
-        return self.outputs()
+        return gather(self.model, self.matrices, self.samples)
 
     def outputs(self) -> Outputs:
         """Run all samples through the model as it is now; states are no outputs."""

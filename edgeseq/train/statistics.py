@@ -12,7 +12,6 @@ import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
-from edgeseq.errors import UsageError
 from edgeseq.interp import Interpreter
 from edgeseq.interp.program import Step
 from edgeseq.train import rows
@@ -66,35 +65,23 @@ def per_row(values: Array, matrix: Matrix) -> Array:
 
 def gather(
     model: ir.Model, matrices: Sequence[Matrix], samples: Sequence[Sample]
-) -> dict[Matrix, Statistics]:
+) -> tuple[dict[Matrix, Statistics], list[dict[str, Array]]]:
     """Run the samples through the model and sum up what each matrix is multiplied by.
 
-    Raises:
-        UsageError: a matrix was never used in these samples.
+    Returns:
+        The statistics of every matrix that the samples reach, and the outputs of every sample.
     """
     collector = _Collector(matrices)
     run = Interpreter(model, torch.float32, watch=collector.see)
     rollout = Rollout(model)
     with torch.no_grad():
-        for sample in samples:
-            rollout(run, sample)
-    unused = [m.name for m in matrices if m not in collector.counts]
-    if unused:
-        raise UsageError(
-            f"the calibration samples never reach {len(unused)} of {len(matrices)} matrices",
-            at=unused[:5],
-            why="they lie in a branch that no sample takes",
-            fix="add samples that do, or keep these dense with --keep-dense",
-        )
-    return {
-        m: Statistics(
-            collector.grams[m].numpy(),
-            collector.totals[m].numpy(),
-            collector.counts[m],
-            len(samples),
-        )
-        for m in matrices
+        results = [rollout(run, sample)[0] for sample in samples]
+    outputs = [{name: y.numpy() for name, y in one.items()} for one in results]
+    found = {
+        m: Statistics(collector.grams[m].numpy(), total.numpy(), collector.counts[m], len(samples))
+        for m, total in collector.totals.items()
     }
+    return {m: found[m] for m in matrices if m in found}, outputs
 
 
 class _Collector:

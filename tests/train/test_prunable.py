@@ -224,7 +224,8 @@ def test_half_precision_weights_keep_their_type():
 def test_statistics_pool_all_steps_of_all_samples(step_model):
     samples = [{"x": fed(steps, 1, 6).astype(np.float32)} for steps in (7, 4)]
     matrices = prunable.find(step_model)
-    found = statistics.gather(step_model, matrices, samples)
+    found, outputs = statistics.gather(step_model, matrices, samples)
+    assert [one["y"].shape for one in outputs] == [(7, 1, 5), (4, 1, 5)]
     by_name = {m.name: (m, s) for m, s in found.items()}
     _, inputs = by_name["gru.w[z]"]
     rows_ = np.concatenate([s["x"] for s in samples])[:, 0].astype(float)
@@ -248,7 +249,7 @@ def test_statistics_pool_all_steps_of_all_samples(step_model):
 
 def test_a_sequence_and_its_steps_have_the_same_statistics(step_model, sequence_model):
     x = fed(1, 40, 6).astype(np.float32)
-    whole = statistics.gather(sequence_model, prunable.find(sequence_model), [{"x": x}])
-    steps = statistics.gather(step_model, prunable.find(step_model), [{"x": x.swapaxes(0, 1)}])
+    whole, _ = statistics.gather(sequence_model, prunable.find(sequence_model), [{"x": x}])
+    steps, _ = statistics.gather(step_model, prunable.find(step_model), [{"x": x.swapaxes(0, 1)}])
     for one, other in zip(whole.values(), steps.values(), strict=True):
         np.testing.assert_allclose(one.gram, other.gram, rtol=1e-4, atol=1e-5)
