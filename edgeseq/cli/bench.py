@@ -27,7 +27,13 @@ def bench() -> None:
 @click.option(
     "--against", metavar="MODEL", help="What it was compiled from; default: its model.onnx."
 )
-@click.option("--target", metavar="NAME", help="Default: this machine's.")
+@click.option("--target", metavar="NAME", help="Default: this machine's; wasm runs in Node.")
+@click.option(
+    "--peer",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With wasm: where npm has installed onnxruntime-web, to be timed beside it.",
+)
 @click.option(
     "--rounds", type=click.IntRange(1), default=30, show_default=True, help="Interleaved rounds."
 )
@@ -36,7 +42,13 @@ def bench() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def model(
-    dist: Path, against: str | None, target: str | None, rounds: int, steps: int, as_json: bool
+    dist: Path,
+    against: str | None,
+    target: str | None,
+    peer: Path | None,
+    rounds: int,
+    steps: int,
+    as_json: bool,
 ) -> None:
     """Time DIST beside the model it was compiled from: one thread, batch as compiled.
 
@@ -44,6 +56,11 @@ def model(
     the artifact. The compiled library is called from C, ONNX Runtime through IOBinding. Times are
     processor time.
     """
+    if target == "wasm":
+        from edgeseq.cli import _web
+
+        _web.run(dist, against, peer, rounds, steps, as_json=as_json)
+        return
     from edgeseq import bench as harness
     from edgeseq.cli import _machine
 
