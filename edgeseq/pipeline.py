@@ -39,6 +39,7 @@ PASSES: tuple[str, ...] = (
     "fuse-lstm-cell",
     "fuse-gru-cell",
     "recurrent-layout",
+    "split-scan",
     "drop-expand",
     # Views, before and after state is exposed: it adds slices and concatenations of its own.
     "views-to-reshape",

@@ -194,6 +194,22 @@ def test_the_delta_rule(name: str, tmp_path: Path) -> None:
     assert kernels(DELTA[name], tmp_path) == ["delta_scan_f32"]
 
 
+GATED = scan(
+    *("2, 4", {"x": "2, 3"}, "2, 2"),
+    """zw = MatMul(xt, w) zb = Add(zw, b) z = Sigmoid(zb) c = MatMul(xt, v)
+    k = Sub(one, z) m = Mul(k, s) a = Mul(z, c) n = Add(m, a) t = Tanh(n) o = MatMul(t, u)""",
+    weights="float one = {1}, float[4] b = {1, 0, -1, 2}, float[4, 2] u = {1, 2, 3, 4, 5, 6, 7, 8},"
+    " float[3, 4] w = {1, -1, 2, 0, 1, 3, -2, 1, 0, 1, 1, -1}, "
+    "float[3, 4] v = {0, 1, 1, -1, 1, -1, 2, 0, 1, 3, -2, 1}",
+)
+
+
+def test_gates_that_see_the_input_alone_are_products_of_matrices(tmp_path: Path) -> None:
+    """A minimal gated unit: what is not recurrent left the loop."""
+    found = kernels(GATED, tmp_path)
+    assert sorted(found) == ["diag_scan_f32", "gemm_f32", "gemm_f32", "gemm_f32"]
+
+
 LOOPS = {
     "it is not linear: a function of the state": scan(
         "3", {"x": "3"}, "3", "m = Tanh(s) n = Add(m, xt) o = Identity(n)"
@@ -206,10 +222,14 @@ LOOPS = {
         weights="float[2, 2] w = {0.5, 0.1, -0.2, 0.4}",
     ),
     "a result is not the state itself": scan(
-        "3", {"a": "3", "x": "3"}, "3", "m = Mul(s, at) n = Add(m, xt) o = Neg(n)"
+        *("2, 2", {"x": "2, 2"}, "2, 2", "m = Mul(s, w) n = Add(m, xt) o = MatMul(w, n)"),
+        weights="float[2, 2] w = {0.5, 0.1, -0.2, 0.4}",
     ),
-    "what is added to the state is computed in the step": scan(
-        "3", {"a": "3", "x": "3"}, "3", "m = Mul(s, at) e = Exp(xt) n = Add(m, e) o = Identity(n)"
+    "'e' is computed in the step": scan(
+        "3",
+        {"a": "3", "x": "3"},
+        "3",
+        "m = Mul(s, at) e = Softmax(xt) n = Add(m, e) o = Identity(n)",
     ),
     "sequences in both directions": scan(
         *("3", {"a": "3", "x": "3"}, "3", "m = Mul(s, at) n = Add(m, xt) o = Identity(n)"),
