@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from edgeseq.bench import frames, harness, source
+from edgeseq.bench import frames, harness, memory, source
 from edgeseq.bench.compiled import Compiled
-from edgeseq.bench.harness import Array, Side, Spread
+from edgeseq.bench.harness import Array, Latency, Side, Spread
 from edgeseq.bench.ort import OnnxRuntime
-from edgeseq.errors import NumericsError, UsageError
+from edgeseq.errors import NumericsError, ToolchainError, UsageError
 from edgeseq.runtime import Model, load
 
 # Both sides must do the same work; whether the numbers are good enough is for `validate` to say.
 SAME = 1e-3
+SINGLE = 50  # calls timed one by one in a round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Report:
         calls: Calls of every side in every round.
         microseconds: Per call, by side.
         ratio: How many times faster the compiled side is, by the other side; per round.
+        latency: Microseconds of single calls by the wall clock, by side.
+        cold: Of a call with cold caches, by side.
+        weight_bytes: Weights of the compiled model.
+        bandwidth: Bytes a second that a plain loop reads from as much memory.
         difference: Largest difference of an output after the last call, relative to its largest
             value, by the other side.
         processor_share: Processor time per wall-clock time; below 1 the machine was busy.
@@ -52,6 +57,10 @@ class Report:
     calls: int
     microseconds: Mapping[str, Spread]
     ratio: Mapping[str, Spread]
+    latency: Mapping[str, Latency]
+    cold: Mapping[str, Spread]
+    weight_bytes: int
+    bandwidth: float | None
     difference: Mapping[str, float]
     processor_share: float
     versions: Mapping[str, str]
@@ -91,7 +100,10 @@ def bench_model(
             calls = max(1, calls // (work.steps or 1))
         difference = _same(sides, 1 if whole else calls)
         timings = harness.interleave(sides, rounds, calls, progress)
+        single = min(calls, SINGLE)
+        latency, cold = harness.single_calls(sides, -(-rounds // 3), single, -(-rounds // 3))
     taken = timings.microseconds
+    weights = _weights(dist, model.target)
     base = taken["edgeseq"]
     others = {name: values for name, values in taken.items() if name != "edgeseq"}
     return Report(
@@ -104,6 +116,10 @@ def bench_model(
         calls=calls,
         microseconds={name: Spread.of(values) for name, values in taken.items()},
         ratio={name: Spread.of(values / base) for name, values in others.items()},
+        latency=latency,
+        cold=cold,
+        weight_bytes=weights,
+        bandwidth=_bandwidth(weights),
         difference=difference,
         processor_share=timings.processor_share,
         versions={p: importlib.metadata.version(p) for p in _packages(sides)},
@@ -191,6 +207,19 @@ def _same(sides: Mapping[str, Side], calls: int) -> dict[str, float]:
 def _difference(a: Array, b: Array) -> float:
     x, y = (v.astype(np.float64) for v in (a, b))
     return float(np.max(np.abs(x - y), initial=0) / max(1e-30, np.max(np.abs(y), initial=0)))
+
+
+def _weights(dist: Path, target: str) -> int:
+    manifest = json.loads((dist / "manifest.json").read_text(encoding="utf-8"))
+    return int(manifest["targets"][target]["weight_bytes"])
+
+
+def _bandwidth(footprint: int) -> float | None:
+    """None where there are no weights, or no compiler to build the loop with."""
+    try:
+        return memory.read_bandwidth(footprint) if footprint else None
+    except ToolchainError:
+        return None
 
 
 def _packages(sides: Mapping[str, Any]) -> list[str]:

@@ -54,7 +54,7 @@ def model(
 
     In every round each side takes its steps in turn, states fed back, on the inputs recorded in
     the artifact. The compiled library is called from C, ONNX Runtime through IOBinding. Times are
-    processor time.
+    processor time; single calls, p99 and those with cold caches, are timed by the wall clock.
     """
     if target == "wasm":
         from edgeseq.cli import _web
@@ -160,12 +160,22 @@ def _show(report: Report, processor: str) -> None:
                 side,
                 f"{spread.median:.2f}",
                 f"{spread.p10:.2f} - {spread.p90:.2f}",
+                f"{report.latency[side].p99:.2f}",
+                f"{report.cold[side].median:.1f}",
                 "" if ratio is None else f"{ratio.median:.1f}x ({ratio.p10:.1f} - {ratio.p90:.1f})",
                 "" if ratio is None else f"{report.difference[side]:.1e}",
             )
         )
     _output.table(
-        ["", f"us a {report.call.split()[0]}", "p10 - p90", "edgeseq is faster by", "difference"],
+        [
+            "",
+            f"us a {report.call.split()[0]}",
+            "p10 - p90",
+            "p99",
+            "cold",
+            "edgeseq is faster by",
+            "difference",
+        ],
         rows,
     )
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
@@ -174,6 +184,12 @@ def _show(report: Report, processor: str) -> None:
         f"a call is one {report.call}, {report.rounds} rounds of {report.calls} calls\n"
         f"against {report.against}; {versions}\n{processor}"
     )
+    if report.bandwidth:
+        reading = report.weight_bytes / report.bandwidth * 1e6
+        click.echo(
+            f"{_output.size(report.weight_bytes)} of weights, read once in {reading:.2f} us at "
+            f"{report.bandwidth / 1e9:.0f} GB/s, the bandwidth of this much memory"
+        )
     if report.processor_share < BUSY:
         click.echo(
             f"the machine was busy: this process had a processor {report.processor_share:.0%} of "

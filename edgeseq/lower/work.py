@@ -11,15 +11,12 @@ import re
 from collections.abc import Mapping
 
 GATES: Mapping[str, int] = {"gru": 3, "lstm": 4, "rnn": 1}
-PRODUCTS = ("gemm", "gemv", "spmv")
-WEIGHT_BYTES: Mapping[str, float] = {
-    **{"f32": 4, "bf16": 2, "f16": 2},
-    **{"i8": 1, "i8w": 1, "i4": 0.5},
-}
+PRODUCTS = ("gemm", "spmv")
+WEIGHT_BYTES: Mapping[str, int] = {"f32": 4, "bf16": 2, "f16": 2, "i8": 1}
 ROW_TILE = 4  # rows that share one load of a weight: ES_MAX_ROWS in c/tile.h
 PANEL = 16  # outputs computed together
 INDEX_BYTES = 2  # of a stored block
-_NAME = re.compile(r"([a-z]+)_(f32|bf16|f16|i8w?|i4)(?:_b(\d+)x(\d+))?")
+_NAME = re.compile(r"([a-z]+)_(f32|bf16|f16|i8)(?:_b(\d+)x(\d+))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Format:
         return "_".join(filter(None, (self.family, self.weights, self.layout)))
 
     @property
-    def block_bytes(self) -> float:
+    def block_bytes(self) -> int:
         """Bytes that one block takes in the stream of weights."""
         values = self.rows * self.cols * WEIGHT_BYTES[self.weights]
         return values + (INDEX_BYTES if self.sparse else 0)

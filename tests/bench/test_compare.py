@@ -29,6 +29,9 @@ def test_a_report_on_a_model_with_state(small: Small, source: str) -> None:
     assert report.microseconds.keys() == {"edgeseq", "onnxruntime"}
     assert all(s.p10 <= s.median <= s.p90 for s in report.microseconds.values())
     assert report.difference["onnxruntime"] < 1e-5
+    assert report.latency.keys() == report.cold.keys() == {"edgeseq", "onnxruntime"}
+    assert all(0 < found.p50 <= found.p99 for found in report.latency.values())
+    assert report.weight_bytes == 0 or report.bandwidth
     assert (report.call, report.called_from, report.rounds) == ("step", "C", 3)
     json.dumps(dataclasses.asdict(report))
 

@@ -21,6 +21,14 @@ class Scripted:
         self.log.append(f"{self.name} {calls}")
         return self.seconds * calls
 
+    def each(self, calls: int) -> harness.Array:
+        self.log.append(f"{self.name} each {calls}")
+        return np.full(calls, self.seconds)
+
+    def cold(self) -> float:
+        self.log.append(f"{self.name} cold")
+        return 10 * self.seconds
+
     def outputs(self, calls: int) -> dict[str, harness.Array]:
         return {}
 
@@ -36,6 +44,17 @@ def test_rounds_interleave_and_alternate() -> None:
     for index, entry in enumerate(log):
         if not entry.startswith("reset"):
             assert log[index - 1] == f"reset {entry[0]}"
+
+
+def test_single_calls_warm_and_cold() -> None:
+    log: list[str] = []
+    sides = {name: Scripted(name, log, s) for name, s in (("a", 1e-6), ("b", 3e-6))}
+    latency, cold = harness.single_calls(sides, 2, 5, 1)
+    assert latency == {"a": harness.Latency(1, 1), "b": harness.Latency(3, 3)}
+    assert {name: spread.median for name, spread in cold.items()} == {"a": 10, "b": 30}
+    calls = [entry for entry in log if not entry.startswith("reset")]
+    assert calls == ["a each 5", "a cold", "b each 5", "b cold", "a each 5", "b each 5"]
+    assert harness.single_calls(sides, 0, 5, 0) == ({}, {})
 
 
 def test_spread() -> None:

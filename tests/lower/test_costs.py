@@ -48,7 +48,9 @@ def test_the_work_of_stored_blocks() -> None:
     assert dense.loads == 3 * 26
 
 
-@pytest.mark.parametrize("name", ["cumsum_f32", "conv_f32", "gru", "gru_f64", "gru_f32_b16"])
+@pytest.mark.parametrize(
+    "name", ["cumsum_f32", "conv_f32", "gru", "gru_f64", "gru_f32_b16", "gemv_i4"]
+)
 def test_other_kernels_are_not_counted(name: str) -> None:
     assert work.of(name, STEP) is None
     assert table().seconds(name, STEP, OLD) is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +18,19 @@ from edgeseq.bench.suite.native import Call, Native
 from edgeseq.errors import UsageError
 from edgeseq.lower import costs, work
 from edgeseq.lower.costs import Cost, CostTable
+from edgeseq.runtime import host_target
 from edgeseq.targets._target import Isa
 
-# (inputs, units or outputs) of the layers that are measured, dense ...
-LAYERS = ((16, 16), (32, 32), (64, 48), (64, 128), (128, 256), (256, 256), (256, 512), (512, 512))
-# ... and in blocks: which of them, and what share is kept.
+# (inputs, units or outputs, share of the blocks kept) of the layers that are measured with a single
+# row: from what the first cache holds to what the second does not.
+DENSE = ((16, 16, 1.0), (48, 48, 1.0), (64, 128, 1.0), (128, 256, 1.0), (256, 512, 1.0))
 SPARSE = (
-    *((32, 32, 0.5), (64, 128, 0.1), (64, 128, 0.4), (128, 256, 0.2), (128, 256, 0.8)),
-    *((128, 384, 0.05), (256, 512, 0.1), (256, 512, 0.3), (512, 512, 0.5)),
+    *((32, 32, 0.5), (64, 128, 0.1), (64, 128, 0.5)),
+    *((128, 256, 0.2), (256, 512, 0.1), (256, 512, 0.5)),
 )
-SEQUENCE, BATCH = 10, 4  # steps and rows of the measurement that has several
+SEVERAL, SEQUENCE, BATCH = 3, 10, 4  # index of the layer, steps, rows
+OPEN = ("blocks",)  # all else is a literal, as in an artifact
 USUAL = (32 << 10, 1 << 20)  # first and second cache, where the system does not say
-# What differs between the points of a fit: the compiler is not to know it.
-OPEN = ("I", "H", "K", "N", "ldx", "ldy", "blocks", "pairs", "x_t", "x_b", "y_t", "y_b", "y_d")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +66,9 @@ def fit_table(
     sizes = caches()
     levels: dict[str, dict[str, Cost]] = {}
     for name in kernels(families):
-        for isa in native.runnable(name):
+        for isa in _levels(name):
             progress(f"{name} {isa.level}")
-            points = list(_points(name, isa, seconds, tries))
+            points = _points(name, isa, seconds, tries)
             levels.setdefault(isa.level, {})[name] = fit(name, points, sizes)
     return CostTable(machine, sizes, levels)
 
@@ -110,31 +112,49 @@ def fit(kernel: str, points: Sequence[Point], sizes: tuple[int, int]) -> Cost:
     return Cost(*(float(f"{value:.3g}") for value in best[1]))
 
 
-def _points(kernel: str, isa: Isa, seconds: float, tries: int) -> Iterator[Point]:
+def _levels(kernel: str) -> list[Isa]:
+    """Those of this machine that artifacts are compiled for, unless one is fixed."""
+    host = registry.find("targets", host_target()).TARGET
+    order = [i.level for i in host.isas]
+    usual = order[order.index(host.generated) :]
+    return [i for i in native.runnable(kernel) if i.level in usual]
+
+
+def _points(kernel: str, isa: Isa, seconds: float, tries: int) -> list[Point]:
+    """Measure a kernel at every sample, in turn: what disturbs, disturbs all of them a little."""
     form = work.parse(kernel)
     assert form is not None
     rng = np.random.default_rng(1)
-    for sizes, density in _samples(form):
-        call = _call(form, sizes, density, rng)
-        if call is None:
-            continue
-        side = Native(call, isa, [n for n in call.kernel.sizes if n in OPEN])
-        side.reset()
-        once = min(side.time(5) / 5 for _ in range(2))
-        calls = int(np.clip(seconds / max(once, 1e-8), 3, 20_000))
-        yield Point(call.sizes, min(side.time(calls) / calls for _ in range(tries)))
+    calls = [_call(form, sizes, density, rng) for sizes, density in _samples(form)]
+    made = [c for c in calls if c is not None]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # compilers are processes
+        sides = list(pool.map(lambda c: Native(c, isa, _open(c)), made))
+    counts = [_count(side, seconds) for side in sides]
+    taken = [[s.time(n) / n for s, n in zip(sides, counts, strict=True)] for _ in range(tries)]
+    least = np.min(taken, axis=0)
+    return [Point(c.sizes, float(t)) for c, t in zip(made, least, strict=True)]
+
+
+def _open(call: Call) -> list[str]:
+    return [n for n in call.kernel.sizes if n in OPEN]
+
+
+def _count(side: Native, seconds: float) -> int:
+    """How many calls take about this long."""
+    once = min(side.time(5) / 5 for _ in range(2))
+    return int(np.clip(seconds / max(once, 1e-8), 3, 20_000))
 
 
 def _samples(form: work.Format) -> Iterator[tuple[dict[str, int], float]]:
-    """Sizes and densities: single rows of many sizes, then several rows of two."""
+    """Sizes and densities: single rows of many sizes, then several rows."""
     recurrence = form.family in work.GATES
     names = ("I", "H") if recurrence else ("K", "N")
-    layers = SPARSE if form.sparse else tuple((*layer, 1.0) for layer in LAYERS)
-    more = {"T": SEQUENCE, "B": BATCH} if recurrence else {"M": BATCH * SEQUENCE}
+    layers = SPARSE if form.sparse else DENSE
     for inputs, outputs, density in layers:
         yield {names[0]: inputs, names[1]: outputs, "T": 1}, density
-    for inputs, outputs, density in layers[3:5]:
-        yield {names[0]: inputs, names[1]: outputs, **more}, density
+    inputs, outputs, density = layers[SEVERAL]
+    more = {"T": SEQUENCE, "B": BATCH} if recurrence else {"M": BATCH * SEQUENCE}
+    yield {names[0]: inputs, names[1]: outputs, **more}, density
 
 
 def _call(

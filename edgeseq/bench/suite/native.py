@@ -37,16 +37,11 @@ def _all() -> dict[str, Kernel]:
 
 
 def runnable(kernel: str) -> list[Isa]:
-    """Return the instruction sets of this machine that change a kernel, worst first."""
-    native = _by_header()
-    host = registry.find("targets", host_target()).TARGET
-    known = {i.header: i for i in host.isas}
-    # Those that artifacts have no level for yet are worth timing, too.
-    more = [Isa(i.name, h, i.cpu, {}) for h, i in native.items() if h not in known]
+    """Return the levels of this machine that change a kernel, worst first."""
     return [
         isa
-        for isa in (*host.isas, *more)
-        if (found := native.get(isa.header)) is not None
+        for isa in registry.find("targets", host_target()).TARGET.isas
+        if (found := _by_header().get(isa.header)) is not None
         and found.only in kernel
         and found.missing() is None
     ]
@@ -177,7 +172,7 @@ class Native:
 
 def compile_call(call: Call, isa: Isa, open_sizes: Sequence[str]) -> ctypes.CDLL:
     """Compile `int edgeseq_bench(open sizes..., pointers...)`, or take it from the cache."""
-    text = f"#define ES_ISA_{isa.header.upper()} 1\n{_source(call, open_sizes)}"
+    text = source(call, isa, open_sizes, "edgeseq_bench")
     target = registry.find("targets", host_target()).TARGET
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
@@ -191,15 +186,23 @@ def compile_call(call: Call, isa: Isa, open_sizes: Sequence[str]) -> ctypes.CDLL
         return ctypes.CDLL(str(place / "kernel.so"))
 
 
-def _source(call: Call, open_sizes: Sequence[str]) -> str:
+def source(call: Call, isa: Isa, open_sizes: Sequence[str], name: str) -> str:
+    """Return C of `int name(open sizes..., pointers...)`, which makes the call; 0."""
     kernel, passed = call.kernel, call.passed
     parameters = [f"int64_t {n}" for n in open_sizes] + [f"void *{n}" for n in passed]
     sizes = [f"(int){n}" if n in open_sizes else str(call.sizes[n]) for n in kernel.sizes]
     pointers = [a.name if a.name in passed else "0" for a in kernel.args]
-    head = f"int edgeseq_bench({', '.join(parameters)})"
+    head = f"int {name}({', '.join(parameters)})"
     body = f"es_{kernel.name}({', '.join([*sizes, *pointers])});"
-    visible = '__attribute__((visibility("default")))'
-    return f'#include "{kernel.source}"\n{visible} {head} {{\n  {body}\n  return 0;\n}}\n'
+    lines = [
+        f"#define ES_ISA_{isa.header.upper()} 1",
+        f'#include "{kernel.source}"',
+        f'__attribute__((visibility("default"))) {head} {{',
+        f"  {body}",
+        "  return 0;",
+        "}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _aligned(array: Array) -> Array:

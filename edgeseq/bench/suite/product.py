@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from edgeseq import registry
 from edgeseq.bench.harness import Array
 from edgeseq.bench.suite import problem
 from edgeseq.bench.suite.cases import Case
 from edgeseq.bench.suite.native import Call, find_kernel
 from edgeseq.bench.suite.problem import FRAMES, Problem
+from edgeseq.kernels import _exact as exact
 from edgeseq.kernels import gemm, spmv
 from edgeseq.kernels._formats import Format
 from edgeseq.lower import work
@@ -60,6 +62,7 @@ def make(
     kept = full * problem.mask(rng, outputs, inputs, form, density)
     weights = np.ascontiguousarray(problem.representable(kept, form.weights).T)
     known = {"M": rows, "K": inputs, "N": outputs, "ldx": inputs, "ldy": outputs}
+    known["x_zero"] = exact.MIDDLE
     extra, consts = _pack(form, weights)
     all_sizes = {name: known.get(name, 0) for name in kernel.sizes} | extra
     xs = [rng.uniform(-1, 1, (rows, inputs)).astype(np.float32) for _ in range(FRAMES)]
@@ -68,6 +71,12 @@ def make(
 
 def _pack(form: work.Format, weights: Array) -> tuple[dict[str, int], dict[str, Array]]:
     """Return the sizes and the CONST arguments that the format adds."""
+    if form.weights == "i8":
+        family = registry.find("kernels", f"{form.family}-i8")
+        values, scale = problem.quantized(weights.T)
+        layout = {"layout": form.layout} if form.sparse else {}
+        packed = family.pack(values.T, scale, x_scale=1 / 127, **layout)
+        return packed.sizes, packed.arrays
     stored = Format(form.weights, form.rows if form.sparse else 0)
     if not form.sparse:
         return {}, {"w": gemm.pack(weights, form=stored)}

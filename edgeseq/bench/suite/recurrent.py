@@ -14,7 +14,7 @@ from edgeseq.bench.suite.cases import Case
 from edgeseq.bench.suite.native import Call, find_kernel
 from edgeseq.bench.suite.problem import FRAMES, Problem
 from edgeseq.kernels import _exact as exact
-from edgeseq.kernels import _quantized
+from edgeseq.kernels import _quantized, rnn_i8
 from edgeseq.kernels._family import Kernel
 from edgeseq.kernels._formats import Format
 from edgeseq.lower import work
@@ -97,18 +97,21 @@ def _sizes(kernel: Kernel, inputs: int, hidden: int, steps: int, batch: int) -> 
     known = {"T": steps, "B": batch, "I": inputs, "H": hidden, "groups": 1, "directions": 1}
     known |= {"x_t": batch * inputs, "x_b": inputs, "x_zero": exact.MIDDLE}
     known |= {"y_t": batch * hidden, "y_b": hidden, "y_d": batch * hidden}
+    known["act"] = rnn_i8.ACTIVATIONS["Tanh"]
     return {name: known.get(name, 0) for name in kernel.sizes}
 
 
 def _pack(form: work.Format, weights: Weights) -> tuple[dict[str, int], dict[str, Array]]:
     """Return the sizes and the CONST arguments that the format adds."""
-    options: dict[str, Any] = {"reset_first": False} if form.family == "gru" else {}
+    options: dict[str, Any] = {"gru": {"reset_first": False}}.get(form.family, {})
     if form.weights == "i8":
         family = registry.find("kernels", f"{form.family}-i8")
         packed = family.pack(_int8(weights), weights["B"], layout=form.layout, **options)
         return packed.sizes, packed.arrays
     family = registry.find("kernels", form.family)
     stored = Format(form.weights, form.rows if form.sparse else 0)
+    if form.family == "lstm":
+        options["p"] = None
     tensors = (weights["W"], weights["R"], weights["B"])
     if not form.sparse:
         return {}, {"w": family.pack(*tensors, form=stored, **options)}

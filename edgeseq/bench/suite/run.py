@@ -12,7 +12,7 @@ import numpy as np
 from edgeseq.bench import harness, memory, ort
 from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Latency, Side, Spread
-from edgeseq.bench.suite import peers, product, recurrent, scan
+from edgeseq.bench.suite import peers, pointwise, product, recurrent, scan
 from edgeseq.bench.suite.cases import CASES, FAMILIES, Case
 from edgeseq.bench.suite.native import Native, best_isa
 from edgeseq.bench.suite.problem import Problem
@@ -24,6 +24,7 @@ Builder = Callable[[Case, np.random.Generator], Problem | None]
 BUILDERS: Mapping[str, Builder] = {
     **dict.fromkeys(("gru", "lstm", "rnn"), recurrent.build),
     "gemv": product.build,
+    "pointwise": pointwise.build,
     "scan": scan.build,
 }
 SEED = 7
@@ -155,7 +156,7 @@ def _measure(case: Case, effort: Effort, fixed: Isa | None) -> Row:
     calls = int(np.clip(effort.seconds / max(once, 1e-7), 1, 2000))
     timings = harness.interleave(sides, effort.rounds, calls)
     single = min(calls, effort.single)
-    latency, cold = harness.single_calls(sides, effort.rounds // 3, single, effort.cold)
+    latency, cold = harness.single_calls(sides, -(-effort.rounds // 3), single, effort.cold)
     taken = timings.microseconds
     reading = found.moved / memory.read_bandwidth(found.footprint) * 1e6
     share = reading / taken["edgeseq"]
