@@ -38,6 +38,8 @@ REFUSED = frozenset(
     """.split()
 )
 OPSET = 26
+# Several in a byte: TVM has no such arrays; our kernels read them, or `stored` widens them.
+_PACKED = (ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2, ir.DataType.UINT2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,8 @@ class _Importer:
         for value, var in zip(given, inputs, strict=True):
             self.values[_name(value)] = var
         for value in (*constants, *self.graph.initializers.values()):
-            self.values[_name(value)] = _constant(value)
+            if value.dtype not in _PACKED:
+                self.values[_name(value)] = _constant(value)
         with self.builder.function("main", params=inputs):
             with self.builder.dataflow():
                 self.emit_nodes(wanted, chosen)

@@ -13,7 +13,7 @@ from edgeseq import pipeline
 from edgeseq.frontends.torch_lstmp import DOMAIN, FORWARD, REVERSE
 from edgeseq.ir import dialect
 from edgeseq.ir.passes import walk
-from edgeseq.lower import select_quantized
+from edgeseq.lower import select_quantized, stored
 
 FUNCTIONS = frozenset(f"{DOMAIN}.{name}" for name in (FORWARD, REVERSE, *dialect.OPS))
 _CLEANING = ("fold-constants", "eliminate-identity", "views-to-reshape", "eliminate-dead")
@@ -23,9 +23,14 @@ def inlined(model: ir.Model) -> ir.Model:
     """The model itself, or a copy without calls of functions but those that have kernels."""
     kept = select_quantized.with_kernels(model)
     called = {n.op_identifier() for n in walk(model.graph)} & model.functions.keys()
-    if called <= kept:
+    packed = any(n.op_type == "DequantizeLinear" for n in walk(model.graph))
+    if called <= kept and not packed:
         return model
     copy = model.clone()
+    if packed:
+        stored.resolve(copy)
+    if called <= kept:
+        return copy
     common.InlinePass(lambda function: function.identifier() not in kept)(copy)
     pipeline.prepare(copy, passes=_CLEANING)
     return copy

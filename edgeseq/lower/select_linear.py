@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeseq.kernels import gemm, spmv
+from edgeseq.kernels import gemm, gemv_i4, spmv
 from edgeseq.kernels._blocks import Blocks
+from edgeseq.kernels._family import Role
 from edgeseq.kernels._formats import BLOCKS, DENSE, Format
-from edgeseq.lower import formats
+from edgeseq.lower import formats, stored
 from edgeseq.lower.formats import Weight
 from edgeseq.lower.select import Array, Choice, Shapes, constant, only_user, size
 from edgeseq.lower.size import Size
@@ -26,8 +28,8 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     found = _operands(node, shapes)
     if isinstance(found, str):
         return found
-    x, stored, bias = found
-    weight = stored.array
+    x, kept, bias = found
+    weight = kept.array
     if weight.dtype != np.float32:
         return f"the matrix is {weight.dtype}, the kernels are float32"
     covers: list[ir.Node] = []
@@ -65,11 +67,41 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         write_rows=write_rows,
     )
 
+    found_levels = _levels(node)
+    if found_levels is not None:
+        return _by_levels(base, found_levels, bias)
+
     def pack(form: Format) -> Array | Blocks:
         return spmv.pack(weight, bias, form) if form.width else gemm.pack(weight, bias, form)
 
-    forms = formats.options(stored.element, [weight.T])
+    forms = formats.options(kept.element, [weight.T])
     return formats.choose(base, _KERNELS, forms, pack, shapes)
+
+
+def _levels(node: ir.Node) -> stored.Levels | None:
+    """The int8 or int4 levels of a node's matrix, if they are what it multiplies by."""
+    if node.attributes.get_float("alpha", 1.0) != 1.0:
+        return None
+    turned = bool(node.attributes.get_int("transB", 0))
+    found = stored.levels(node.inputs[1], outputs_first=turned)
+    return found if found is None or found.group in (0, *gemv_i4.GROUPS) else None
+
+
+def _by_levels(base: Choice, levels: stored.Levels, bias: Array | None) -> Choice:
+    """The choice with a kernel that scales as it multiplies."""
+    kernel = gemv_i4.KERNELS[0 if levels.group else 1]
+    if levels.group:
+        packed = gemv_i4.pack(levels.values, levels.scales, bias, group=levels.group)
+    else:
+        packed = gemv_i4.pack_i8(levels.values, levels.scales[0], bias)
+    sizes = {**base.sizes, "group": Size.of(levels.group)}
+    return dataclasses.replace(
+        base,
+        kernel=kernel,
+        sizes={name: sizes[name] for name in kernel.sizes},
+        consts=tuple(packed[a.name] for a in kernel.args if a.role is Role.CONST),
+        why=f"{base.why}, {'int4' if levels.group else 'int8'} weights",
+    )
 
 
 def read_rows(
