@@ -9,55 +9,71 @@ import torch
 
 Tensor = torch.Tensor
 
-_FLOOR = 0.1  # quiet streams count less: nearness to silence is not worth what a word is
-_MEMORY = 0.98  # of the running mean of the power
+_FLOOR = 1e-3  # of the mean power: what is as quiet as that counts as silence
+_MEMORY = 0.8  # of a stream's own power, from window to window
+_KNEE = 0.01  # relative error (-20 dB) above which the loss grows like its logarithm
 _COPIES = frozenset({"Cast", "Identity", "Reshape", "Transpose"})
+
+Scale = Mapping[str, Tensor]  # of each value, the power `[streams]` that errors are relative to
 
 
 class Scales:
-    """The mean power of each value so far: a window of silence has no scale of its own."""
+    """The power of each value in each stream, remembered over its windows.
+
+    A pause is judged by the speech before it: errors in it weigh what they would in the whole.
+    """
 
     def __init__(self) -> None:
-        self.power: dict[str, float] = {}
+        self.streams: dict[str, Tensor] = {}
 
-    def see(self, wanted: Mapping[str, Tensor]) -> None:
-        """Take a window of the teacher into account."""
-        for name, value in wanted.items():
-            if value.is_floating_point():
-                now = float(value.square().mean())
-                before = self.power.get(name, now)
-                # What begins in silence takes the first loud window for its scale.
-                self.power[name] = max(_MEMORY * before + (1 - _MEMORY) * now, 0.1 * now)
+    def see(self, wanted: Mapping[str, Tensor], fresh: Tensor) -> dict[str, Tensor]:
+        """Take a window of the teacher into account and return its scale.
 
-    def errors(self, made: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the squared error of each float value, relative to its power.
-
-        Values are `[frames, streams, *shape]`; the result is the mean over the streams.
+        Args:
+            wanted: `[frames, streams, *shape]`.
+            fresh: Which streams start anew.
         """
-        found = {}
+        scale = {}
         for name, value in wanted.items():
             if value.is_floating_point():
-                off = (made[name] - value).square().mean(_all_but_streams(value))
-                found[name] = (off / self._of(name, value)).mean()
-        return found
-
-    def draw(self, made: Mapping[str, Tensor], signs: torch.Generator) -> Tensor:
-        """Return the sum of all outputs, each with a random sign and relative to its power."""
-        total = torch.zeros(())
-        for name, value in made.items():
-            if value.is_floating_point() and value.requires_grad:
-                random = torch.randint(0, 2, value.shape, generator=signs) * 2.0 - 1
-                streams = (value * random).sum(_all_but_streams(value))
-                total = total + (streams / self._of(name, value.detach()).sqrt()).sum()
-        return total
-
-    def _of(self, name: str, value: Tensor) -> Tensor:
-        power = value.square().mean(_all_but_streams(value))
-        return power + _FLOOR * self.power[name] + 1e-12
+                now = power(value)
+                before = torch.where(fresh, now, self.streams.get(name, now))
+                self.streams[name] = _MEMORY * before + (1 - _MEMORY) * now
+                mean = self.streams[name].mean()
+                scale[name] = now + self.streams[name] + _FLOOR * mean + 1e-12
+        return scale
 
 
-def _all_but_streams(value: Tensor) -> list[int]:
-    return [axis for axis in range(value.dim()) if axis != 1]
+def power(value: Tensor) -> Tensor:
+    """Return the mean square of each stream of `[frames, streams, *shape]`."""
+    return value.square().mean([axis for axis in range(value.dim()) if axis != 1])
+
+
+def errors(made: Mapping[str, Tensor], wanted: Mapping[str, Tensor], scale: Scale) -> Tensor:
+    """Return the mean over values and streams of the error relative to its scale.
+
+    Beyond a knee it counts like its logarithm: halving a small error is worth what halving a large
+    one is, so that the streams a model does best are not given up for those it does worst.
+    """
+    found = [
+        _KNEE * torch.log1p(power(made[name] - value) / scale[name] / _KNEE).mean()
+        for name, value in wanted.items()
+        if name in scale
+    ]
+    return torch.stack(found).mean() if found else torch.zeros(())
+
+
+def draw(made: Mapping[str, Tensor], signs: torch.Generator) -> Tensor:
+    """Return the sum of all outputs, each with a random sign and relative to its stream's power."""
+    total = torch.zeros(())
+    for value in made.values():
+        if value.is_floating_point() and value.requires_grad:
+            random = torch.randint(0, 2, value.shape, generator=signs) * 2.0 - 1
+            dims = [axis for axis in range(value.dim()) if axis != 1]
+            own = power(value.detach())
+            scale = (own + 0.1 * own.mean() + 1e-12).sqrt()
+            total = total + ((value * random).sum(dims) / scale).sum()
+    return total
 
 
 def hints(model: ir.Model, weights: Collection[str]) -> list[str]:

@@ -43,11 +43,11 @@ class Settings:
 
     streams: int = 16
     window: int = 64
-    rate: float = 3e-3
+    rate: float = 2e-3
     ramp: float = 0.5
     rounds: int = 20
     draws: int = 8
-    hint: float = 1.0
+    hint: float = 0.3
     check: int = 50
     patience: int = 8
     loss: Loss | None = None

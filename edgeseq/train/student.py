@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -74,7 +73,6 @@ class Student:
         self._same = self._teacher.independent(trained) & self._net.independent(trained)
         looks = Windows(model, held_out, settings.streams, settings.window, seed + 1)
         self._held_out = self._record(looks)
-        self._look_scales = copy.deepcopy(self._scales)  # looks are compared with each other
 
     def step(self, rate: float) -> float:
         """Learn from the next window; return the loss."""
@@ -86,12 +84,11 @@ class Student:
         made, mine = self._net.run(window.inputs, mine, self._hints, same)
         self._states = ({k: v.detach() for k, v in mine.items()}, its)
         wanted = _only(wanted, made)
-        self._scales.see(wanted)
-        loss = self._loss(made, wanted, window.inputs, self._scales)
-        hints = [name for name in self._hints if name in wanted]
-        near = list(self._scales.errors(made, _only(wanted, hints)).values())
-        if near:
-            loss = loss + self._settings.hint * torch.stack(near).mean()
+        scale = self._scales.see(wanted, window.fresh)
+        loss = self._loss(made, wanted, window.inputs, scale)
+        if self._hints:
+            near = distill.errors(made, _only(wanted, self._hints), scale)
+            loss = loss + self._settings.hint * near
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for name, hole in self._holes.items():
@@ -116,7 +113,7 @@ class Student:
             window = self._probes.next()
             made, _ = self._net.run(window.inputs)
             self._adam.zero_grad()
-            self._scales.draw(_only(made, self._net.outputs), self._signs).backward()  # type: ignore[no-untyped-call]
+            distill.draw(_only(made, self._net.outputs), self._signs).backward()  # type: ignore[no-untyped-call]
             for name, rows in found.items():
                 weight = self._weights[name]
                 gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -128,10 +125,10 @@ class Student:
         total = 0.0
         states = None
         with torch.no_grad():
-            for window, wanted in self._held_out:
+            for window, wanted, scale in self._held_out:
                 states = None if states is None else _restart(states, window, self._net)
                 made, states = self._net.run(window.inputs, states)
-                total += float(self._loss(made, wanted, window.inputs, self._look_scales))
+                total += float(self._loss(made, wanted, window.inputs, scale))
         return total / len(self._held_out)
 
     def hold(self, masks: Mapping[str, Mask]) -> None:
@@ -167,7 +164,7 @@ class Student:
             "weights": self.snapshot(),
             "adam": self._adam.state_dict(),
             "windows": self._windows.state(),
-            "power": dict(self._scales.power),
+            "power": dict(self._scales.streams),
             "probes": self._probes.state(),
             "signs": self._signs.get_state(),
             "states": self._states,
@@ -178,16 +175,16 @@ class Student:
         self.load(state["weights"])
         self._adam.load_state_dict(state["adam"])
         self._windows.restore(state["windows"])
-        self._scales.power = dict(state["power"])
+        self._scales.streams = dict(state["power"])
         self._probes.restore(state["probes"])
         self._signs.set_state(state["signs"])
         self._states = state["states"]
 
-    def _loss(self, made: Values, wanted: Values, inputs: Values, scales: distill.Scales) -> Tensor:
+    def _loss(self, made: Values, wanted: Values, inputs: Values, scale: distill.Scale) -> Tensor:
         outputs = self._net.outputs
         if self._settings.loss is not None:
             return self._settings.loss(_only(made, outputs), _only(wanted, outputs), inputs)
-        return torch.stack(list(scales.errors(made, _only(wanted, outputs)).values())).mean()
+        return distill.errors(made, _only(wanted, outputs), scale)
 
     def _apply(self) -> None:
         with torch.no_grad():
@@ -201,17 +198,16 @@ class Student:
         mine, its = self._states
         return _restart(mine, window, self._net), _restart(its, window, self._teacher)
 
-    def _record(self, windows: Windows) -> list[tuple[Window, dict[str, Tensor]]]:
-        recorded = []
+    def _record(self, windows: Windows) -> list[tuple[Window, dict[str, Tensor], distill.Scale]]:
+        recorded: list[tuple[Window, dict[str, Tensor], distill.Scale]] = []
+        scales = distill.Scales()
         states = None
         with torch.no_grad():
             for _ in range(_HELD_OUT_WINDOWS):
                 window = windows.next()
                 states = None if states is None else _restart(states, window, self._teacher)
                 wanted, states = self._teacher.run(window.inputs, states)
-                recorded.append((window, wanted))
-        for _, wanted in recorded * 8:  # so that the scale is that of all of them
-            self._scales.see(wanted)
+                recorded.append((window, wanted, scales.see(wanted, window.fresh)))
         return recorded
 
 

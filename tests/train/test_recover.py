@@ -41,7 +41,7 @@ whole (float[T, 1, 8] x) => (float[T, 1, 4] y)
     y = MatMul(hidden, V)
 }
 """
-QUICK = Settings(streams=4, window=12, rate=1e-2, check=10, rounds=4)
+QUICK = Settings(streams=4, window=12, rate=5e-3, check=10, rounds=4)
 
 
 def build(text: str) -> ir.Model:
@@ -85,7 +85,7 @@ def weights(model: ir.Model) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("text", [STEP, WHOLE], ids=["step", "time axis"])
-@pytest.mark.parametrize("pattern", ["16x1", "4x1", "2:4", "unstructured"])
+@pytest.mark.parametrize("pattern", ["4x1", "2:4", "unstructured"])
 def test_zeros_are_exact_and_the_model_is_better(text: str, pattern: str) -> None:
     model = build(text)
     before = {n: w.copy() for n, w in weights(model).items()}
