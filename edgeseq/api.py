@@ -143,7 +143,9 @@ def prune_model(
     _mark_states(model, options)
     # Without the code that computes shapes it runs several times faster; weights keep their names.
     pipeline.prepare(model, settings, passes=pipeline.PASSES[1:5])
-    done = compress.compress(model, options.sparse, options.seed, progress or _silent)
+    done = compress.compress(
+        model, options.sparse, options.seed, progress or _silent, options.cost_table
+    )
     source = Path(spec) if Path(spec).suffix == ".onnx" else None
     notes = write_back.write(done.model, source, options.output)
     return dataclasses.replace(done, notes=(*done.notes, *notes))
@@ -348,7 +350,9 @@ def _prune(
     from edgeseq.train import compress
 
     start = time.perf_counter()
-    done = compress.compress(imported.model, options.sparse, options.seed, progress)
+    done = compress.compress(
+        imported.model, options.sparse, options.seed, progress, options.cost_table
+    )
     count = len(done.model.graph)
     notes = (
         compress.summary(done),

@@ -18,6 +18,7 @@ class SparsityOptions:
         pattern: How the zeros are arranged; None: 16x1.
         criterion: What decides; None: second-order with samples, magnitude without.
         allocation: How the budget is shared out over layers; None: erk.
+        budget: Time that the pruned layers may take per step, by the cost table: `0.2ms`.
         calibrate: Files, folders and globs of samples.
         keep_dense: Names or globs of weights to leave alone.
         densities: Name or glob -> the share of its weights that stays.
@@ -32,6 +33,7 @@ class SparsityOptions:
     pattern: str | None = None
     criterion: str | None = None
     allocation: str | None = None
+    budget: str | None = None
     calibrate: tuple[str, ...] = ()
     keep_dense: tuple[str, ...] = ()
     densities: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -43,7 +45,8 @@ class SparsityOptions:
     @property
     def asked(self) -> bool:
         """Whether anything is to be pruned: a sparsity is given, or a pattern with its own."""
-        return self.sparsity is not None or self.pattern is not None or bool(self.densities)
+        given = (self.sparsity, self.pattern, self.budget)
+        return any(value is not None for value in given) or bool(self.densities)
 
 
 @dataclasses.dataclass(frozen=True)

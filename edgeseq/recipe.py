@@ -160,6 +160,7 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "pattern": _string,
     "criterion": _string,
     "allocation": _string,
+    "budget": _string,
     "calibrate": _paths,
     "keep-dense": _strings,
     "density": _table(_density),
@@ -182,9 +183,9 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
 }
 
 _PRUNE = (
-    *("model", "output", "shape", "dim", "const", "state", "seed", "force"),
-    *("sparsity", "pattern", "criterion", "allocation", "calibrate", "keep-dense", "density"),
-    *("keep-diagonal", "recover", "recover-schedule", "checkpoint"),
+    *("model", "output", "shape", "dim", "const", "state", "seed", "force", "cost-table"),
+    *("sparsity", "pattern", "criterion", "allocation", "budget", "calibrate", "keep-dense"),
+    *("density", "keep-diagonal", "recover", "recover-schedule", "checkpoint"),
 )
 _QUANTIZE = (
     *("model", "output", "shape", "dim", "const", "state", "seed", "force", "calibrate"),

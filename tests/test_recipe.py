@@ -36,6 +36,7 @@ sparsity = 0.9
 pattern = "16x4"
 criterion = "wanda"
 allocation = "erk-plus"
+budget = "0.2ms"
 calibrate = ["clips"]
 keep-dense = "head.*"
 density."gru.R[z]" = 0.2
@@ -108,6 +109,7 @@ def test_recipe_alone(tmp_path: Path) -> None:
             pattern="16x4",
             criterion="wanda",
             allocation="erk-plus",
+            budget="0.2ms",
             calibrate=(str(tmp_path / "clips"),),
             keep_dense=("head.*",),
             densities={"gru.R[z]": 0.2},

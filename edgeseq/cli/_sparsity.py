@@ -32,6 +32,11 @@ _FLAGS = (
         help="uniform[-plus], er, erk[-plus], global, snip or sensitivity; default: erk.",
     ),
     click.option(
+        "--budget",
+        metavar="0.2ms",
+        help="Instead of --sparsity: time of the pruned layers per step, by the cost table.",
+    ),
+    click.option(
         "--calibrate",
         multiple=True,
         metavar="PATH",

@@ -22,6 +22,12 @@ edgeseq prune model.onnx --pattern 2:4 --criterion wanda --calibrate a.npz -o sp
 @click.argument("model", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The .onnx file to write.")
 @_sparsity.flags
+@click.option(
+    "--cost-table",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Kernel times for --budget; default: those shipped.",
+)
 @click.option("--shape", multiple=True, metavar="x=1,T,80", help="As for compile.")
 @click.option("--dim", multiple=True, metavar="T=1:4096", help="As for compile.")
 @click.option("--const", multiple=True, metavar="sr=16000", help="As for compile.")

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,11 @@ class Compressed:
 
 
 def compress(
-    model: ir.Model, options: SparsityOptions, seed: int, progress: Progress
+    model: ir.Model,
+    options: SparsityOptions,
+    seed: int,
+    progress: Progress,
+    cost_table: Path | None = None,
 ) -> Compressed:
     """Prune a model in place, and recover it where that is asked for.
 
@@ -58,6 +63,7 @@ def compress(
         options: What to do.
         seed: Of everything random.
         progress: Called whenever a piece is done.
+        cost_table: What times a budget is reckoned by; None: the tables that are shipped.
 
     Raises:
         UsageError: samples, names or numbers that do not fit.
@@ -69,7 +75,9 @@ def compress(
         model, request_of(options, seed, bool(given)), shortened(samples, model), _sayer(progress)
     )
     start = time.perf_counter()
-    if not options.recover:
+    if options.budget is not None:
+        done = _within_budget(pruner, options, cost_table, not given)
+    elif not options.recover:
         pruned = pruner.run()
         done = Compressed(model, pruned, pruned.output_error or 0.0, not given, ())
     elif schedule == "cubic":
@@ -87,7 +95,7 @@ def compress(
 def request_of(options: SparsityOptions, seed: int, data: bool) -> Request:
     """Fill in the defaults: with the user's data the inputs count, without only the weights."""
     return Request(
-        sparsity=options.sparsity,
+        sparsity=0.0 if options.budget is not None else options.sparsity,
         pattern=options.pattern or "16x1",
         criterion=options.criterion or ("second-order" if data else "magnitude"),
         allocation=options.allocation or "erk",
@@ -133,6 +141,28 @@ def shortened(samples: Sequence[Sample], model: ir.Model) -> list[Sample]:
         taken.append(sample)
         steps += length
     return taken
+
+
+def _within_budget(
+    pruner: Pruner, options: SparsityOptions, cost_table: Path | None, synthetic: bool
+) -> Compressed:
+    """Prune as little as the time allows."""
+    from edgeseq.lower import costs
+    from edgeseq.train import latency
+
+    cost = latency.model(costs.load(cost_table), list(pruner.patterns))
+    if not any(cost(m, p, 1.0) for m, p in pruner.patterns.items()):
+        raise UsageError(
+            "the cost table has no time of any layer that can be pruned",
+            fix="measure one: edgeseq bench kernels --save FILE, then --cost-table FILE",
+        )
+    scores = pruner.scores()
+    densities = pruner.for_latency(scores, cost, latency.seconds(options.budget or ""))
+    masks = pruner.apply(scores, densities)
+    time_ = sum(cost(m, pruner.patterns[m], d) for m, d in densities.items())
+    error = pruner.evidence.output_error()
+    note = f"the pruned layers are predicted to take {time_ * 1e6:.1f} us a step"
+    return Compressed(pruner.model, pruner.result(masks, error), error, synthetic, (note,))
 
 
 def _gradual(
@@ -224,6 +254,12 @@ def _schedule(options: SparsityOptions) -> str:
             "the cubic schedule takes neither a criterion nor --keep-diagonal",
             why="it prunes what moves the outputs least while the weights learn",
             fix="--recover-schedule one-shot",
+        )
+    if options.budget is not None and (options.recover or options.sparsity is not None):
+        raise UsageError(
+            "--budget goes with neither --sparsity nor --recover",
+            why="it finds the densities itself, and prunes at once",
+            fix="leave one out; recover with the densities found: --density NAME=... --recover",
         )
     if options.recover < 0:
         raise UsageError(f"--recover {options.recover} is negative", why="it is a number of steps")
