@@ -82,6 +82,10 @@ ES_FN es_part es_i8_recurrent(const es_rec_i8 *a, const es_part *input) {
   return h;
 }
 
+ES_FN const float *es_i8_biases_at(const es_rec_i8 *a, const es_part *h) {
+  return h->head + es_i8_gates(a) * 2 * h->pitch;
+}
+
 /* The input weights of the panel that begins at unit u, after the one before. */
 ES_FN es_part es_i8_next(const es_rec_i8 *a, const es_part *h, int u) {
   es_part x = *h;
@@ -154,43 +158,76 @@ ES_FN void es_i8_cell(const int what, const es_rec_i8 *a, const es_step_i8 *s, i
   }
 }
 
-/* Up to ES_TILE_ROWS rows of one panel: its products, then its units. */
-ES_FN void es_i8_tile(const int what, const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s,
-                      int first, int M, int u, const es_part *x, const es_part *h) {
-  const int all = es_i8_gates(a), from = what == ES_I8_CANDIDATE ? 2 : 0;
-  const int G = what == ES_I8_ALL ? all : what == ES_I8_GATES ? 2 : 1, row = G * ES_PANEL;
-  float px[ES_TILE_ROWS * 4 * ES_PANEL], ph[ES_TILE_ROWS * 4 * ES_PANEL];
-  const float *p = px;
-  ptrdiff_t ldp = row;
-  if (s->xp) {
-    ldp = es_i8_projected(a);
-    p = s->xp + first * ldp + (size_t)(u / a->width * all + from) * ES_PANEL;
-  } else {
+/* Gates of a walk, and the first of them. */
+ES_FN int es_i8_first_gate(const int what) { return what == ES_I8_CANDIDATE ? 2 : 0; }
+ES_FN int es_i8_walked(const int what, const es_rec_i8 *a) {
+  return what == ES_I8_ALL ? es_i8_gates(a) : what == ES_I8_GATES ? 2 : 1;
+}
+
+/* The products of M rows from `first` on with the panel whose parts are x and h. */
+ES_FN void es_i8_products(const int what, const es_rec_i8 *a, const es_chain_i8 *q,
+                          const es_step_i8 *s, int first, int M, const es_part *x, const es_part *h,
+                          float *px, float *ph) {
+  const int G = es_i8_walked(what, a), from = es_i8_first_gate(what);
+  const int I = es_i8_bytes(a->I), H = es_i8_bytes(a->H);
+  if (!s->xp) {
     const es_rows_i8 m = {
-        q->qx + (size_t)first * es_i8_bytes(a->I), es_i8_bytes(a->I), q->x_scales + first, px, row,
+        q->qx + (size_t)first * I, I, q->x_scales + first, px, G * ES_PANEL,
     };
     es_part_product(G, M, x, from, m);
   }
   const es_rows_i8 m = {
-      q->qh + (size_t)first * es_i8_bytes(a->H), es_i8_bytes(a->H), q->h_scales + first, ph, row,
+      q->qh + (size_t)first * H, H, q->h_scales + first, ph, G * ES_PANEL,
   };
   es_part_product(G, M, h, from, m);
-  const float *biases = h->head + all * 2 * h->pitch;
-  ES_LOOP for (int r = 0; r < M; r++) {
-    ES_LOOP for (int j = 0; j < es_least(x->width, a->H - u); j += ES_W) {
-      es_i8_cell(what, a, s, first + r, u, j, p + r * ldp + j, ph + r * row + j, biases + j);
-    }
+}
+
+/* The units from u on of one row, from their products. */
+ES_FN void es_i8_units(const int what, const es_rec_i8 *a, const es_step_i8 *s, int r, int u,
+                       const float *px, const float *ph, const float *biases) {
+  const int all = es_i8_gates(a), from = es_i8_first_gate(what);
+  const float *p = px;
+  if (s->xp)
+    p = s->xp + (size_t)r * es_i8_projected(a) + (size_t)(u / a->width * all + from) * ES_PANEL;
+  ES_LOOP for (int j = 0; j < es_least(a->width, a->H - u); j += ES_W) {
+    es_i8_cell(what, a, s, r, u, j, p + j, ph + j, biases + j);
   }
 }
 
+/*
+ * All panels times M rows. Some products, then their units: the long chains of operations of a unit
+ * then overlap. That is ES_TILE_ROWS rows of a panel, or as many panels of a single row.
+ */
 ES_FN void es_i8_walk(const int what, const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s,
                       int M) {
+  const int row = es_i8_walked(what, a) * ES_PANEL, width = a->width;
+  const int panels = M == 1 ? ES_TILE_ROWS : 1;
+  float px[ES_TILE_ROWS * 4 * ES_PANEL], ph[ES_TILE_ROWS * 4 * ES_PANEL];
+  const float *biases[ES_TILE_ROWS];
   es_part x = q->part;
-  ES_LOOP for (int u = 0; u < a->H; u += a->width) {
-    const es_part h = es_i8_recurrent(a, &x);
-    ES_LOOP for (int m = 0; m < M; m += ES_TILE_ROWS)
-        es_i8_tile(what, a, q, s, m, es_least(M - m, ES_TILE_ROWS), u, &x, &h);
-    x = es_i8_next(a, &h, u + a->width);
+  ES_LOOP for (int u = 0; u < a->H; u += panels * width) {
+    const int n = es_least(panels, (a->H - u + width - 1) / width);
+    if (panels > 1) {
+      ES_LOOP for (int i = 0; i < n; i++) {
+        const es_part h = es_i8_recurrent(a, &x);
+        es_i8_products(what, a, q, s, 0, 1, &x, &h, px + i * row, ph + i * row);
+        biases[i] = es_i8_biases_at(a, &h);
+        x = es_i8_next(a, &h, u + (i + 1) * width);
+      }
+      ES_LOOP for (int i = 0; i < n; i++) {
+        es_i8_units(what, a, s, 0, u + i * width, px + i * row, ph + i * row, biases[i]);
+      }
+    } else {
+      const es_part h = es_i8_recurrent(a, &x);
+      ES_LOOP for (int m = 0; m < M; m += ES_TILE_ROWS) {
+        const int rows = es_least(M - m, ES_TILE_ROWS);
+        es_i8_products(what, a, q, s, m, rows, &x, &h, px, ph);
+        ES_LOOP for (int r = 0; r < rows; r++) {
+          es_i8_units(what, a, s, m + r, u, px + r * row, ph + r * row, es_i8_biases_at(a, &h));
+        }
+      }
+      x = es_i8_next(a, &h, u + width);
+    }
   }
 }
 
