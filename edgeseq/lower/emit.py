@@ -122,7 +122,17 @@ class _Compiling:
         (self.work / f"{name}.c").write_text(text)
         includes = [Path(), sources.kernel_folder()]
         self.tools.compile(f"{name}.c", f"{name}.o", level or self.levels[0], includes)
-        self.objects.append(f"{name}.o")
+        self._take(f"{name}.o", (self.work / f"{name}.o").read_bytes())
+
+    def _take(self, name: str, code: bytes) -> None:
+        # names in a table of 32-bit ARM share their ends (__aeabi_memcpy): left as they are
+        native = self.target.form is not Form.WASM and not self._is_arm32
+        (self.work / name).write_bytes(runtime_support.own(code) if native else code)
+        self.objects.append(name)
+
+    @property
+    def _is_arm32(self) -> bool:
+        return self.target.triple.startswith("arm-")
 
     def everything(self) -> list[str]:
         """Compile entry, kernels and generated code; return all objects."""
@@ -143,9 +153,8 @@ class _Compiling:
         m = self.lowered.interface.name
         described = tvm.target.Target({**self.target.tvm, **self.levels[0].tvm, **FAST_MATH})
         code = tir.object_code(_named(self.lowered), described)
-        (self.work / f"{m}_generated.o").write_bytes(code)
-        self.objects.append(f"{m}_generated.o")
-        self.source(f"{m}_math", runtime_support.text())
+        self._take(f"{m}_generated.o", code)
+        self.source(f"{m}_math", runtime_support.text(rounding=self._is_arm32))
 
 
 def _named(lowered: Lowered) -> Mapping[str, Any]:

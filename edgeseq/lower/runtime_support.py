@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 
-def text() -> str:
-    """The C file; its functions are hidden in the library."""
+def own(code: bytes) -> bytes:
+    """Rename memcpy and memset in an object, in the names' own length.
+
+    In a static library they would else become those of the whole program that it is linked into.
+    """
+    for theirs, ours in ((b"memcpy", b"es_cpy"), (b"memset", b"es_set")):
+        for before in (b"\0", b"\0_"):  # ELF, Mach-O
+            code = code.replace(before + theirs + b"\0", before + ours + b"\0")
+    return code
+
+
+def text(*, rounding: bool) -> str:
+    """The C file; its functions are hidden in the library.
+
+    Args:
+        rounding: Also define those of libm that round: 32-bit ARM has no instructions for them.
+    """
     hidden = '__attribute__((weak, visibility("hidden")))'
     return f"""#include <stddef.h>
 #define ESM_FN {hidden}
@@ -24,10 +39,9 @@ typedef uint64_t word __attribute__((aligned(1), may_alias));
     for (; bytes; bytes--) *p++ = *q++;
     return to;
 }}
-{"".join(_rounding(name, hidden) for name in ROUNDING)}"""
+{"".join(_rounding(name, hidden) for name in ROUNDING) if rounding else ""}"""
 
 
-# instructions on every 64-bit processor, and calls of libm on 32-bit ARM
 ROUNDING = {
     "floor": "floor",
     "ceil": "ceil",

@@ -85,6 +85,13 @@ def test_the_library_needs_nothing_and_fits_large_pages(step: Path) -> None:
     assert all(int(a, 16) == PAGE for a in alignments)
 
 
+def test_a_static_library_defines_nothing_of_libc(step: Path) -> None:
+    for target in ("arm64-android", "arm64-linux", "x86-64"):
+        symbols = elf(step / target / "libstep.a", "-s")
+        names = {line.split()[-1] for line in symbols.splitlines() if len(line.split()) == 8}
+        assert names & {"memcpy", "memset", "floor", "floorf", "rint"} == set(), target
+
+
 def test_the_jni_layer_in_a_desktop_jvm(step: Path, tmp_path: Path) -> None:
     javac = shutil.which("javac")
     if javac is None or shutil.which("cc") is None:

@@ -19,6 +19,7 @@ def test_the_library_holds_mach_o_objects(step: Path, target: str) -> None:
     assert content.startswith(b"!<arch>\n")
     assert content.count(MACH_O + ARM64) >= 4
     assert b"\x7fELF" not in content
+    assert b"_memcpy\0" not in content  # it would be the whole app's
 
 
 def test_the_xcframework(step: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_no_eval_and_no_network(step: Path) -> None:
 
 
 USE = """
-import { load, model, type Inputs } from './wasm/index.js';
+import { load, model, type Inputs } from 'step';
 const loaded = await load({ maxStates: 2 });
 const state = loaded.createState();
 const x: Float32Array = state.input('x');
@@ -111,12 +111,12 @@ def test_types(step: Path, tmp_path: Path) -> None:
     tsc = shutil.which("tsc")
     if tsc is None:
         pytest.skip("needs tsc: npm install -g typescript")
-    shutil.copytree(step / "wasm", tmp_path / "wasm")
-    (tmp_path / "use.ts").write_text(USE)
+    shutil.copytree(step / "wasm", tmp_path / "node_modules" / "step")
+    (tmp_path / "use.mts").write_text(USE)
     flags = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext"]
     flags += ["--lib", "es2022,dom"]
     done = subprocess.run(
-        [tsc, *flags, "use.ts"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [tsc, *flags, "use.mts"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
 
