@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import torch
 
 from edgeseq.errors import UsageError
 from edgeseq.registry import hint
 from edgeseq.train import calibration, checkpoint
 from edgeseq.train.calibration import Sample
 from edgeseq.train.student import Loss, Student
-from edgeseq.train.targets import Fixed, Mask, Target
+from edgeseq.train.targets import Fixed, Gradual, Mask, Target
 
 _HELD_OUT = 8  # one sample in so many is not learnt from, where there are enough
 
@@ -37,7 +38,7 @@ class Settings:
         hint: Weight of inner values (what the pruned layers compute) beside the outputs.
         check: Steps between looks at held-out windows.
         patience: Looks without an improvement before stopping early.
-        loss: What a step minimises; None: the squared error relative to the teacher's outputs.
+        loss: What a step minimises; None: the relative error of the outputs (`distill.errors`).
         also: Names or globs of float weights to train besides those of the pruned layers.
     """
 
@@ -132,7 +133,10 @@ def recover(
     learnt, held_out = _split(samples)
     student = Student(model, teacher or model, target, learnt, held_out, settings, seed)
     run = _Recovery(student, target, steps, settings, progress, checkpoint_file)
-    return run.run(notes, _key(model, teacher, target, samples, steps, settings, seed))
+    key = ""
+    if checkpoint_file is not None:
+        key = _key(model, teacher, target, samples, steps, settings, seed)
+    return run.run(notes, key)
 
 
 class _Recovery:
@@ -249,13 +253,13 @@ class _Recovery:
 
     def _state(self, step: int, key: str) -> dict[str, Any]:
         def plain(best: dict[str, Any]) -> dict[str, Any]:
-            return best | {"masks": {k: ir_to_torch(m) for k, m in best["masks"].items()}}
+            return best | {"masks": {k: _to_torch(m) for k, m in best["masks"].items()}}
 
         return {
             "key": key,
             "step": step,
             "best": plain(self._best),
-            "masks": {k: ir_to_torch(m) for k, m in self._final.items()},
+            "masks": {k: _to_torch(m) for k, m in self._final.items()},
             "waited": self._waited,
             "history": [dataclasses.astuple(record) for record in self._history],
             "student": self._student.state(),
@@ -272,10 +276,8 @@ class _Recovery:
         return int(kept["step"])
 
 
-def ir_to_torch(mask: Mask) -> Any:
+def _to_torch(mask: Mask) -> torch.Tensor:
     """Return a mask as torch saves it."""
-    import torch
-
     return torch.from_numpy(np.ascontiguousarray(mask))
 
 
@@ -322,17 +324,18 @@ def _key(
     for each in (model, teacher):
         for name, value in sorted(each.graph.initializers.items()) if each is not None else ():
             digest.update(name.encode() + np.ascontiguousarray(value.const_value.numpy()).tobytes())
-    weights = {name: relative_weights(model, name) for name in target.names}
+    weights = {name: _array(model, name) for name in target.names}
     for name, mask in sorted(target.masks(weights, 1.0, None).items()):
         digest.update(name.encode() + np.packbits(mask).tobytes())
     for sample in samples:
         for name, array in sorted(sample.items()):
             digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     plain = dataclasses.replace(settings, loss=None)
-    digest.update(repr((plain, steps, seed, settings.loss is None)).encode())
+    share = target.share if isinstance(target, Gradual) else None
+    digest.update(repr((plain, steps, seed, settings.loss is None, share)).encode())
     return digest.hexdigest()
 
 
-def relative_weights(model: ir.Model, name: str) -> Any:
+def _array(model: ir.Model, name: str) -> Any:
     """Return an initializer as an array."""
     return model.graph.initializers[name].const_value.numpy()
