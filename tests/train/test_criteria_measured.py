@@ -31,6 +31,7 @@ class Trained:
     spec: str
     name: str
     frames: object
+    fixed: tuple[str, ...] = ()  # constants that were not trained: filter banks
 
 
 def waveform(models):
@@ -49,7 +50,12 @@ def trained(models):
     return {
         "DTLN 1": Trained(f"{models}/DTLN/model_1.onnx", "input_2", magnitudes),
         "DTLN 2": Trained(f"{models}/DTLN/model_2.onnx", "input_4", windows(512, 128)),
-        "denoise": Trained(f"{ROOT}/examples/denoise/model.py:streaming", None, windows(256, 256)),
+        "denoise": Trained(
+            f"{ROOT}/examples/denoise/model.py:streaming",
+            None,
+            windows(256, 256),
+            ("pool", "spread"),
+        ),
     }
 
 
@@ -68,7 +74,7 @@ def measure(one, x, seeds=SEEDS):
         dense = Evidence(model, [], [{value.name: unseen}]).outputs()
         for name in CRITERIA:
             copy = model.clone()
-            request = Request(SPARSITY, "16x1", name, "uniform", seed=seed)
+            request = Request(SPARSITY, "16x1", name, "uniform", one.fixed, seed=seed)
             pruner = Pruner(copy, request, [{value.name: seen}])
             scores = pruner.scores()
             pruner.apply(scores, pruner.allocate(scores))
