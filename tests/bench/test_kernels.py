@@ -81,10 +81,10 @@ def test_a_kernel_that_does_not_exist_is_said_to_be_missing() -> None:
     assert [r.missing for r in run.measure(cases, LEAST)] == ["there is no such kernel yet"] * 2
 
 
-def test_a_peer_that_is_not_installed_is_said_to_be_missing() -> None:
+def test_a_peer_that_cannot_run_is_said_to_be_missing() -> None:
     case = dataclasses.replace(SMALL[0], peer="ncnn")
     (row,) = run.measure([case], LEAST)
-    assert row.missing == "ncnn is not installed"
+    assert row.missing == "there is no way to run ncnn"
 
 
 def test_the_registry() -> None:

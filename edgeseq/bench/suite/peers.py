@@ -1,8 +1,7 @@
-"""The other runtimes, each a side of the harness; one that is not installed says so."""
+"""The other runtimes, each a side of the harness; one that cannot run a case says why."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,15 +14,11 @@ from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Side
 from edgeseq.bench.suite.problem import Problem
 
-OPTIONAL = {"ai-edge-litert": "ai_edge_litert", "ncnn": "ncnn", "torch": "torch"}
-
 
 def side(peer: str, problem: Problem) -> Side | str:
     """Return the peer ready to run the problem, or why it cannot."""
-    package = OPTIONAL.get(peer)
-    if package is not None and importlib.util.find_spec(package) is None:
-        return f"{peer} is not installed"
-    return _PEERS[peer](problem)
+    made = _PEERS.get(peer)
+    return f"there is no way to run {peer}" if made is None else made(problem)
 
 
 def _onnxruntime(problem: Problem) -> Side:
