@@ -13,6 +13,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--models", metavar="DIR", help="folder with the real trained models")
+    parser.addoption(
+        "--measure", action="store_true", help="also run experiments of minutes to hours"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what trains for many minutes, unless it is asked for."""
+    if config.getoption("--measure"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("measure")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:

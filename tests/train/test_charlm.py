@@ -35,7 +35,7 @@ def fit(text: torch.Tensor, prune: bool) -> charlm.Model:
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.measure
 @pytest.mark.parametrize("kind", ["generated", "licences"])
 def test_a_tenth_of_the_weights(kind: str) -> None:
     if kind == "licences" and not charlm.LICENCES.is_dir():

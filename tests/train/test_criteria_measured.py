@@ -83,7 +83,7 @@ def measure(one, x, seeds=SEEDS):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.measure
 def test_second_order_beats_magnitude_beats_random_on_two_of_three(models_dir):
     ordered = 0
     for one in trained(models_dir).values():

@@ -45,7 +45,7 @@ def learn(model: reber.Judge, data: reber.Data, epochs: int, goal: float, seed: 
     return best
 
 
-@pytest.mark.slow
+@pytest.mark.measure
 @pytest.mark.parametrize("cell", SAFE)
 def test_safe_levels(cell: str) -> None:
     sparsity, reference = SAFE[cell]

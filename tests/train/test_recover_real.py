@@ -23,7 +23,7 @@ from edgeseq.train.unroll import Unrolled
 from tests.train import dtln, mixtures
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.measure,
     pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng"),
 ]
 
