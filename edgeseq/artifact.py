@@ -166,8 +166,10 @@ def _target(
     options: CompileOptions,
     names: Sequence[str],
 ) -> dict[str, Any]:
+    from edgeseq.lower import emit
+
     library = next((n for n in names if n.endswith(".so")), None)
-    built = [i.level for i in target.dispatched(options.isa)]
+    built = [i.level for i in emit.built_levels(lowered, target, options.isa)]
     arena = [lowered.arena_bytes(t) for t in (1, lowered.interface.max_t)]
     per_step = -(-(arena[1] - arena[0]) // max(lowered.interface.max_t - 1, 1))
     return {

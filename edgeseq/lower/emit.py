@@ -39,8 +39,7 @@ def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> lis
     """Write the files of one target into a folder and return their names."""
     if target.form is Form.SOURCE:
         return _emit_source(lowered, folder)
-    int8 = any("i8" in call.choice.kernel.name.split("_") for call in lowered.kernel_calls())
-    levels = target.dispatched(isa, int8=int8)
+    levels = built_levels(lowered, target, isa)
     if not levels:
         known = ", ".join(i.level for i in target.isas)
         raise UsageError(f"target '{target.name}' has no level '{isa}'", fix=f"--isa: {known}")
@@ -56,6 +55,12 @@ def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> lis
         packager = importlib.import_module(f"edgeseq.packages.{target.package}")
         names += packager.write(lowered.interface, target, folder)
     return names
+
+
+def built_levels(lowered: Lowered, target: Target, isa: str | None) -> tuple[Isa, ...]:
+    """The levels that hand-written kernels are built for: those of int8 where there is int8."""
+    int8 = any("i8" in call.choice.kernel.name.split("_") for call in lowered.kernel_calls())
+    return target.dispatched(isa, int8=int8)
 
 
 def exports(lowered: Lowered) -> list[str]:
