@@ -113,20 +113,25 @@ class CostTable:
         Args:
             options: (choice, kernel, sizes) each; the first is taken unless another is faster by
                 `MARGIN` at every level.
-            levels: The instruction sets that the one choice is compiled for.
+            levels: The instruction sets that the one choice is compiled for. Where none of them
+                was measured, the table's worst level stands in.
 
         Returns:
             The choice, and why: both times at the newest level.
         """
         first, dense, dense_sizes = options[0]
         known = [level for level in levels if self.seconds(dense, dense_sizes, level) is not None]
-        if not known:
+        instead = ""
+        if not known and self.levels:
+            # Narrower vectors do more work per block, so that its index weighs less than here.
+            known, instead = list(self.levels)[:1], f" in place of {', '.join(levels) or 'plain C'}"
+        if not known or self.seconds(dense, dense_sizes, known[0]) is None:
             return first, f"the cost table has no time of {dense}"
         times = [[self.seconds(k, s, level) for level in known] for _, k, s in options]
         base = [t for t in times[0] if t is not None]
         scores = [0.0, *(_score(row, base) for row in times[1:])]
         best = min(range(len(options)), key=lambda i: scores[i])
-        return options[best][0], _why(options, times, best, known[-1])
+        return options[best][0], _why(options, times, best, known[-1] + instead)
 
     @property
     def hash(self) -> str:

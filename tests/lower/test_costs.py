@@ -114,6 +114,14 @@ def test_what_the_table_does_not_have_is_not_taken() -> None:
     assert table().cheapest(first, [OLD]) == ("int8", "the cost table has no time of gru_i8")
 
 
+def test_the_worst_level_stands_in_for_one_that_was_not_measured() -> None:
+    choice, why = table().cheapest(options(100), ["neon"])
+    assert choice == "sparse"
+    assert f"{OLD} in place of neon" in why
+    nothing = CostTable("", (0, 0), {})
+    assert nothing.cheapest(options(100), ["neon"])[0] == "dense"
+
+
 def test_a_table_is_its_file(tmp_path: Path) -> None:
     file = tmp_path / "table.json"
     file.write_text(costs.dumps(table()))
