@@ -138,7 +138,8 @@ def draw(
     row = (chains, gates * hidden)
 
     def scale(inputs: int) -> Array:
-        return (rng.uniform(0.5, 1.5, row) / (127 * np.sqrt(inputs))).astype(np.float32)
+        drawn: Array = rng.uniform(0.5, 1.5, row) / (127 * np.sqrt(inputs))
+        return drawn.astype(np.float32)
 
     weights = q.Weights(
         w=draw_weights(rng, numbers, *row, shape.I),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role, Sizes
@@ -19,9 +19,15 @@ _ARGS = (
 )
 
 
-def _write(mode: int, to: Array, at: object, update: Array) -> None:
-    combine = (lambda _, new: new, np.add, np.multiply, np.maximum, np.minimum)[mode]
-    to[at] = combine(to[at], update)  # type: ignore[index, operator]
+def _write(mode: int, to: Array, at: tuple[int, ...], update: Array) -> None:
+    combine: tuple[Callable[[Array, Array], Array], ...] = (
+        lambda _, new: new,
+        np.add,
+        np.multiply,
+        np.maximum,
+        np.minimum,
+    )
+    to[at] = combine[mode](to[at], update)
 
 
 def reference_nd(case: Case) -> dict[str, Array]:
