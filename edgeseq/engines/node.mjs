@@ -1,6 +1,8 @@
 // node node.mjs PACKAGE LONGEST: requests on standard input, answers on standard output, each
 // behind its length in four bytes.
+import { existsSync, readdirSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { open, packed, unpacked } from './session.mjs';
 
 const [, , folder, longest] = process.argv;
@@ -9,6 +11,12 @@ function send(message) {
   const length = Buffer.alloc(4);
   length.writeUInt32LE(message.length);
   process.stdout.write(Buffer.concat([length, message]));
+}
+
+// relaxed-simd stood behind a flag until V8 11.4; where --isa left no other module, it is wanted
+const modules = existsSync(folder) ? readdirSync(folder).filter((f) => f.endsWith('.wasm')) : [];
+if (modules.length > 0 && modules.every((f) => f.endsWith('.relaxed-simd.wasm'))) {
+  setFlagsFromString('--experimental-wasm-relaxed-simd');
 }
 
 let session;

@@ -15,8 +15,10 @@ from edgeseq.runtime import Manifest
 
 def _start(manifest: Manifest, target: str, steps: int) -> Machine:
     del steps
-    folder = manifest.folder / target
-    return Raw(manifest, Module(folder / f"{manifest.name}.wasm", manifest.name))
+    folder, m = manifest.folder / target, manifest.name
+    # the one for every engine, but where --isa left it out
+    found = sorted(folder.glob("*.wasm"), key=lambda file: file.name != f"{m}.wasm")
+    return Raw(manifest, Module(found[0] if found else folder / f"{m}.wasm", m))
 
 
 ENGINE = Engine("WebAssembly in the wasmtime package", ("wasm",), _start)
