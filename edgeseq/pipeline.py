@@ -54,6 +54,7 @@ PASSES: tuple[str, ...] = (
     "eliminate-dead",
     "mark-time-axes",
 )
+AFTER_PRUNING: tuple[str, ...] = ("shrink-units",)
 
 
 @dataclasses.dataclass(frozen=True)
