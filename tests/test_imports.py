@@ -22,7 +22,7 @@ LAYERS = [
     {"train"},
     {"quantize"},
     {"bench", "report"},
-    {"artifact"},
+    {"artifact", "serve"},
     {"api"},
     {"cli", "backend", "testing"},
 ]

@@ -1,6 +1,7 @@
 """Run a compiled artifact from Python: `load("dist").run(x)`. Needs numpy and ctypes, no more."""
 
 from edgeseq.runtime._bound import Bound
+from edgeseq.runtime._dtypes import encode
 from edgeseq.runtime._dtypes import memory as memory_type
 from edgeseq.runtime._library import Library, host_target
 from edgeseq.runtime._manifest import Manifest, Tensor
@@ -15,6 +16,7 @@ __all__ = [
     "Model",
     "Stream",
     "Tensor",
+    "encode",
     "host_target",
     "load",
     "memory_type",
