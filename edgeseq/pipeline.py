@@ -28,6 +28,7 @@ PASSES: tuple[str, ...] = (
     "fourier-to-matmul",
     "conv-transpose-to-conv",
     "fuse-conv-batchnorm",
+    "conv-to-gemm",
     "unfold-conv",
     "gather-to-slice",
     "scatter-to-concat",
