@@ -50,9 +50,10 @@ class Browser:
         package: The npm package, served as `package/`.
         page: What is opened; the files beside it are served, and `session.mjs`.
         query: Behind the page's address.
+        flags: Further ones of the browser.
     """
 
-    def __init__(self, package: Path, page: Path, query: str) -> None:
+    def __init__(self, package: Path, page: Path, query: str, flags: Sequence[str] = ()) -> None:
         program = next((p for name in PROGRAMS if (p := shutil.which(name))), None)
         if program is None:
             raise ToolchainError("chromium is not installed", fix="apt-get install chromium")
@@ -70,7 +71,7 @@ class Browser:
         )
         address = f"http://127.0.0.1:{self._server.server_port}/{page.name}?{query}"
         self._process = subprocess.Popen(
-            [program, *_flags(self._profile.name), address],
+            [program, *_flags(self._profile.name), *flags, address],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
