@@ -18,13 +18,15 @@ _FLAGS = (
         "--sparsity", type=float, metavar="0.9", help="Share of the weights to set to zero."
     ),
     click.option(
-        "--pattern", metavar="16x1", help="unstructured, RxC, N:M, kernel, rows, columns."
+        "--pattern",
+        metavar="16x1",
+        help="unstructured, RxC, N:M, kernel, rows, columns; units, channels: shapes shrink.",
     ),
     click.option(
         "--criterion",
         metavar="NAME",
-        help="magnitude, random, wanda, second-order, dsnot or gradient; default: second-order "
-        "with --calibrate, else magnitude.",
+        help="magnitude, random, wanda, second-order, dsnot, gradient or, for units, trajectory; "
+        "default: second-order with --calibrate, else magnitude.",
     ),
     click.option(
         "--allocation",

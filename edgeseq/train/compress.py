@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeseq import pipeline
 from edgeseq.errors import UsageError
 from edgeseq.ir.patterns import Mask
 from edgeseq.options import Event, SparsityOptions
 from edgeseq.registry import hint
-from edgeseq.train import calibration, prunable
+from edgeseq.train import calibration, prunable, structured
 from edgeseq.train.calibration import Sample
 from edgeseq.train.evidence import Evidence
 from edgeseq.train.prunable import Matrix
@@ -40,6 +41,7 @@ class Compressed:
         output_error: Relative squared error of the worst output, at the end.
         synthetic: There were no samples: the error is that of random inputs.
         notes: What the user should know.
+        reshaped: Weights and states have become smaller, not only sparse.
     """
 
     model: ir.Model
@@ -47,6 +49,7 @@ class Compressed:
     output_error: float
     synthetic: bool
     notes: tuple[str, ...]
+    reshaped: bool = False
 
 
 def compress(
@@ -71,6 +74,8 @@ def compress(
     schedule = _schedule(options)
     given = calibration.load(options.calibrate, model)
     samples = given or calibration.synthetic(model, seed=seed)
+    if structured.asked(options.pattern):
+        return _units(model, options, samples, seed, progress, not given)
     pruner = Pruner(
         model, request_of(options, seed, bool(given)), shortened(samples, model), _sayer(progress)
     )
@@ -84,6 +89,8 @@ def compress(
         done = _gradual(pruner, samples, options, seed, progress, not given)
     else:
         done = _one_shot(pruner, samples, options, seed, progress, not given)
+    if options.pattern is not None and options.pattern.startswith(("rows", "columns")):
+        done = _shrunk(done)
     progress(
         Event(
             "prune", done.pruned.rows[0].pattern, time.perf_counter() - start, detail=summary(done)
@@ -141,6 +148,69 @@ def shortened(samples: Sequence[Sample], model: ir.Model) -> list[Sample]:
         taken.append(sample)
         steps += length
     return taken
+
+
+def _units(
+    model: ir.Model,
+    options: SparsityOptions,
+    samples: Sequence[Sample],
+    seed: int,
+    progress: Progress,
+    synthetic: bool,
+) -> Compressed:
+    """Silence whole units, let the others learn, and cut the silent ones out."""
+    if options.budget is not None or options.recover_schedule == "cubic":
+        raise UsageError(
+            f"pattern {options.pattern} goes with neither --budget nor the cubic schedule",
+            why="units are chosen at once, and the cost table is of sparse matrices",
+            fix="--sparsity, and --recover-schedule one-shot",
+        )
+    dense, start = model.clone(), time.perf_counter()
+    request = structured.with_defaults(request_of(options, seed, not synthetic), options.allocation)
+    pruned, evidence = structured.prune(model, request, shortened(samples, model), _sayer(progress))
+    notes: tuple[str, ...] = ()
+    if options.recover:
+        model, notes = _recover_fixed(model, pruned.masks, samples, options, seed, progress, dense)
+    after = Evidence(model, [], evidence.samples)
+    after.dense_outputs = evidence.dense_outputs
+    done = _shrunk(Compressed(model, pruned, after.output_error(), synthetic, notes))
+    seconds = time.perf_counter() - start
+    progress(Event("prune", pruned.rows[0].pattern, seconds, detail=summary(done)))
+    return done
+
+
+def _shrunk(done: Compressed) -> Compressed:
+    """Cut out of the model what is multiplied by zero wherever it goes."""
+    records = pipeline.prepare(done.model, passes=pipeline.AFTER_PRUNING).records
+    notes = (*done.notes, *(note for record in records for note in record.notes))
+    reshaped = any(record.modified for record in records)
+    return dataclasses.replace(done, notes=notes, reshaped=reshaped)
+
+
+def _recover_fixed(
+    model: ir.Model,
+    masks: dict[Matrix, Mask],
+    samples: Sequence[Sample],
+    options: SparsityOptions,
+    seed: int,
+    progress: Progress,
+    dense: ir.Model,
+) -> tuple[ir.Model, tuple[str, ...]]:
+    """Let what the masks keep learn; return the model, and what the user should know."""
+    from edgeseq.train.recover import recover
+
+    done = recover(
+        model,
+        weight_masks(masks),
+        samples,
+        options.recover,
+        teacher=dense,
+        seed=seed,
+        progress=_looks(progress),
+        checkpoint_file=options.checkpoint,
+    )
+    stopped = () if done.stopped == "done" else (f"recovery stopped: {done.stopped}",)
+    return done.model, (*done.notes, *stopped)
 
 
 def _within_budget(

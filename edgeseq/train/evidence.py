@@ -66,7 +66,7 @@ class Evidence:
     @functools.cached_property
     def _dense_run(self) -> tuple[dict[Matrix, Statistics], Outputs]:
         """One run gives both: a run is what costs time."""
-        self._need_samples()
+        self.need_samples()
         return gather(self.model, self.matrices, self.samples)
 
     def outputs(self) -> Outputs:
@@ -80,7 +80,12 @@ class Evidence:
         """Return the worst relative error of an output now: |y - dense|^2 / |dense|^2."""
         return max(relative_errors(self.dense_outputs, self.outputs()).values(), default=0.0)
 
-    def _need_samples(self) -> None:
+    def need_samples(self) -> None:
+        """Refuse to go on without samples.
+
+        Raises:
+            UsageError: there are none.
+        """
         if not self.samples:
             raise UsageError(
                 "this needs calibration samples",

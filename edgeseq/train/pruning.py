@@ -231,11 +231,11 @@ class Pruner:
     def _fit(self, found: Sequence[Matrix]) -> dict[Matrix, Pattern]:
         known = [m.name for m in found] + [m.weight.name for m in found]
         for name in (*self.request.keep_dense, *self.request.densities):
-            if not any(_matches(name, m) for m in found):
+            if not any(matches(name, m) for m in found):
                 raise UsageError(f"no weight matrix '{name}'", fix=hint(name, set(known)))
         patterns = {}
         for matrix in found:
-            if any(_matches(name, matrix) for name in self.request.keep_dense):
+            if any(matches(name, matrix) for name in self.request.keep_dense):
                 self.skipped.append(Skipped(matrix.name, "kept dense on request"))
                 continue
             fitted = fit(self._pattern, matrix)
@@ -253,7 +253,7 @@ class Pruner:
                     f"density {density:g} of '{name}' is outside (0, 1]",
                     why="a density is the share of weights that stay",
                 )
-            named |= {m: density for m in self.patterns if _matches(name, m)}
+            named |= {m: density for m in self.patterns if matches(name, m)}
         return named
 
     def _share_out(
@@ -352,7 +352,7 @@ class Pruner:
         return found
 
 
-def _matches(name: str, matrix: Matrix) -> bool:
+def matches(name: str, matrix: Matrix) -> bool:
     """Whether a name or glob means this matrix: by the user's name, with or without the gate."""
     whole = matrix.name.partition("[")[0] if matrix.name.endswith("]") else matrix.name
     names = {matrix.name, whole, str(matrix.weight.name)}
