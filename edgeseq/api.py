@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeseq import registry
-from edgeseq.errors import UnsupportedModelError, UsageError
-from edgeseq.options import CompileOptions, Event, SparsityOptions
+from edgeseq.errors import ToolchainError, UnsupportedModelError, UsageError
+from edgeseq.options import CompileOptions, Event, SearchOptions, SparsityOptions
 
 if TYPE_CHECKING:
     import onnx
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgeseq.lower.costs import Costing
     from edgeseq.pipeline import PassRecord
     from edgeseq.quantize.command import Done as QuantizationDone
+    from edgeseq.search.pareto import Found
     from edgeseq.targets._target import Target
     from edgeseq.train.compress import Compressed
     from edgeseq.validate import Verdict
@@ -146,7 +147,7 @@ def prune_model(
     done = compress.compress(
         model, options.sparse, options.seed, progress or _silent, options.cost_table
     )
-    source = Path(spec) if Path(spec).suffix == ".onnx" else None
+    source = Path(spec) if Path(spec).suffix == ".onnx" and not done.reshaped else None
     notes = write_back.write(done.model, source, options.output)
     return dataclasses.replace(done, notes=(*done.notes, *notes))
 
@@ -202,6 +203,53 @@ _BEFORE_QUANTIZE = (
     "recurrent-layout",
     "eliminate-dead",
 )
+
+
+def search_model(
+    spec: str | Path,
+    options: CompileOptions,
+    wanted: SearchOptions,
+    progress: Progress | None = None,
+) -> Found:
+    """Search number types and densities of a model's layers, and write what is best.
+
+    Args:
+        spec: As for `compile_model`.
+        options: Sizes, states, samples, targets and seed; `output` is the folder to write.
+        wanted: How long, where, and within which limits.
+        progress: Called whenever a point is measured.
+
+    Raises:
+        EdgeseqError: bad input, or no point within the limits (what was found is written then).
+    """
+    from edgeseq.frontends import load
+    from edgeseq.lower import costs
+    from edgeseq.search.space import Costs
+
+    try:
+        from edgeseq.search import command, pareto
+    except ModuleNotFoundError as e:
+        raise ToolchainError(
+            f"the package '{e.name}' is not installed",
+            why="`edgeseq search` keeps and breeds its points with optuna",
+            fix="pip install 'edgeseq[search]'",
+        ) from None
+
+    report = progress or _silent
+    out = options.output
+    if out.exists() and not (options.force and out.is_dir()):
+        raise UsageError(f"'{out}' exists", fix="another -o, or --force to replace its files")
+    table = costs.load(options.cost_table)
+    names = options.targets or host_targets()
+    targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
+    levels = dict.fromkeys(i.level for t in targets for i in t.dispatched(options.isa))
+    imported = load.load(spec)
+    _prepare(imported.model, options, out, report)
+    found = command.search(imported.model, options, wanted, Costs(table, tuple(levels)), report)
+    out.mkdir(parents=True, exist_ok=True)
+    pareto.write(found, str(spec), options, out)
+    command.check_found(found, wanted)
+    return found
 
 
 def host_targets() -> tuple[str, ...]:

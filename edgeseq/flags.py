@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from edgeseq.errors import UsageError
 
@@ -65,6 +66,36 @@ def decibels(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise ValueError(f"'{text}' is no loss in dB")
     return value
+
+
+def scheme(text: str) -> tuple[str, str]:
+    """`gru.weight=int8` -> `("gru.weight", "int8")`: the number type of these weights."""
+    return _split(text, "--scheme encoder.weight=int8")
+
+
+def size(text: str) -> float:
+    """`200kB` or `200000` -> 200000.
+
+    Raises:
+        ValueError: it is no number of bytes.
+    """
+    return _amount(text, {"b": 1.0, "kb": 1e3, "mb": 1e6})
+
+
+def duration(text: str) -> float:
+    """`0.2ms` -> 0.0002 seconds.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    return _amount(text, {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0})
+
+
+def _amount(text: str, units: Mapping[str, float]) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if found is None or (found[2] or "b") not in units:
+        raise ValueError(f"'{text}' is no number of {', '.join(units)}")
+    return float(found[1]) * units[found[2] or "b"]
 
 
 def dim(text: str) -> int | str:

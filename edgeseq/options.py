@@ -55,6 +55,7 @@ class QuantizeOptions:
 
     Args:
         scheme: `int8`, `w8`, `w4g32`, `bf16` or `fp16`; None: nothing is quantized.
+        schemes: Name or glob of a weight -> its own scheme; `float` for none.
         activations: Scales of int8 activations: `static`, `dynamic`, or `auto`: static where
             there are samples and one scale for all steps does not lose much.
         observer: How a static range follows from samples.
@@ -67,6 +68,7 @@ class QuantizeOptions:
     """
 
     scheme: str | None = None
+    schemes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     activations: str = "auto"
     observer: str = "percentile"
     rounding: str = "nearest"
@@ -75,6 +77,31 @@ class QuantizeOptions:
     keep_float: tuple[str, ...] = ()
     drift: int = 0
     max_drop: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """How a search over number types and densities goes.
+
+    Args:
+        trials: Stop when the study has so many points; None: only time counts.
+        minutes: Stop after so long; None: only points count.
+        storage: A file, or the URL of a database, that keeps the study; None: memory.
+        schemes: Number types to choose from, beside float.
+        densities: Densities to choose from, beside 1.
+        max_size: Bytes of all weights.
+        max_time: Predicted seconds of a step of the layers searched.
+        max_drop: Loss in dB of an output; what loses more is not worth breeding from.
+    """
+
+    trials: int | None = None
+    minutes: float | None = None
+    storage: str | None = None
+    schemes: tuple[str, ...] = ("bf16", "int8", "w4g32")
+    densities: tuple[float, ...] = (0.5, 0.25, 0.1)
+    max_size: float | None = None
+    max_time: float | None = None
+    max_drop: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,6 +115,12 @@ def _name(name: str, value: object) -> str:
     return value
 
 
+def _scheme(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"the scheme of '{name}' must be a text such as 'int8'")
+    return value
+
+
 def _float(value: object, _: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("it must be a number")
@@ -169,6 +175,7 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "recover-schedule": _string,
     "checkpoint": _path,
     "quantize": _string,
+    "scheme": _table(_scheme),
     "activations": _string,
     "observer": _string,
     "rounding": _string,
@@ -189,7 +196,15 @@ _PRUNE = (
 )
 _QUANTIZE = (
     *("model", "output", "shape", "dim", "const", "state", "seed", "force", "calibrate"),
-    *("quantize", "activations", "observer", "rounding", "correct-bias", "saturation-free"),
+    *(
+        "quantize",
+        "scheme",
+        "activations",
+        "observer",
+        "rounding",
+        "correct-bias",
+        "saturation-free",
+    ),
     *("keep-float", "drift", "max-drop"),
 )
 # The keys of each command's table.

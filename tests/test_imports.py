@@ -21,7 +21,7 @@ LAYERS = [
     {"lower", "validate", "engines"},
     {"train"},
     {"quantize"},
-    {"bench", "report"},
+    {"bench", "report", "search"},
     {"artifact", "serve"},
     {"api"},
     {"cli", "backend", "testing"},

@@ -45,6 +45,7 @@ recover = 500
 recover-schedule = "one-shot"
 checkpoint = "recovery.pt"
 quantize = "int8"
+scheme."head.*" = "bf16"
 activations = "static"
 observer = "mse"
 rounding = "gptq"
@@ -120,6 +121,7 @@ def test_recipe_alone(tmp_path: Path) -> None:
         ),
         quantize=QuantizeOptions(
             scheme="int8",
+            schemes={"head.*": "bf16"},
             activations="static",
             observer="mse",
             rounding="gptq",

@@ -19,6 +19,12 @@ _FLAGS = (
         "--quantize", metavar="SCHEME", help="int8, w8, w4g32, w4g64, bf16, fp16 or mixed."
     ),
     click.option(
+        "--scheme",
+        multiple=True,
+        metavar="NAME=bf16",
+        help="Another scheme for some weights, or float; a name or glob.",
+    ),
+    click.option(
         "--activations",
         metavar="HOW",
         help="Scales of int8 activations: static, dynamic or auto (default).",
@@ -63,10 +69,15 @@ def take(merged: dict[str, Any]) -> QuantizeOptions:
     Raises:
         UsageError: a flag that makes no sense, or has none without `--quantize`.
     """
-    names = {f.name: f.name for f in dataclasses.fields(QuantizeOptions)} | {"scheme": "quantize"}
+    names = {f.name: f.name for f in dataclasses.fields(QuantizeOptions)} | {
+        "scheme": "quantize",
+        "schemes": "scheme",
+    }
     given = {field: merged.pop(flag) for field, flag in names.items() if flag in merged}
+    if not given.get("schemes", True):
+        del given["schemes"]  # an empty table is no wish
     if given and "scheme" not in given:
-        flag = next(iter(given)).replace("_", "-")
+        flag = names[next(iter(given))].replace("_", "-")
         raise UsageError(f"--{flag} needs --quantize", fix="--quantize int8")
     if isinstance(given.get("max_drop"), str):
         try:

@@ -20,6 +20,7 @@ _TABLES = {
     "const": flags.const,
     "state": flags.state,
     "density": flags.density,
+    "scheme": flags.scheme,
 }
 _EXAMPLES = """\b
 edgeseq compile model.onnx -o dist

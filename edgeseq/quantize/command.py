@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import fnmatch
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import onnx_ir as ir
 from edgeseq.errors import BudgetError, UsageError
 from edgeseq.options import Event, QuantizeOptions
 from edgeseq.quantize import drift, search
+from edgeseq.quantize.layers import find
 from edgeseq.quantize.run import Quantized, quantize
 from edgeseq.quantize.scheme import ACTIVATIONS, OBSERVERS, ROUNDINGS, Settings
 from edgeseq.registry import hint
@@ -112,6 +114,8 @@ def _schemes(
 ) -> str | Mapping[str, str]:
     """One scheme for all, or, where the loss is bounded, one for each layer."""
     assert options.scheme is not None
+    if options.schemes:
+        return _named(model, options.scheme, options.schemes)
     if options.scheme != MIXED and options.max_drop is None:
         return options.scheme
     ladder = search.MIXED if options.scheme == MIXED else (options.scheme, search.FLOAT)
@@ -125,6 +129,24 @@ def _schemes(
     detail = ", ".join(f"{n} layers {scheme}" for scheme, n in count.items())
     progress(Event("search", options.scheme, time.perf_counter() - start, detail=detail))
     return found.schemes
+
+
+def _named(model: ir.Model, usual: str, own: Mapping[str, str]) -> dict[str, str]:
+    """The scheme of every layer, where the user gives some of them another; the last name wins."""
+    if usual == MIXED:
+        raise UsageError(
+            "--scheme does not go with --quantize mixed",
+            why="mixed chooses the scheme of each layer itself",
+            fix="--quantize int8 --scheme NAME=bf16",
+        )
+    layers = find(model)[0]
+    found = dict.fromkeys((layer.name for layer in layers), usual)
+    for text, scheme in own.items():
+        hits = [la.name for la in layers if text in la.names or fnmatch.fnmatchcase(la.name, text)]
+        if not hits:
+            raise UsageError(f"no layer is called '{text}'", fix=hint(text, found))
+        found |= dict.fromkeys(hits, scheme)
+    return found
 
 
 def summary(done: Done) -> str:

@@ -51,6 +51,11 @@ class Layer:
         return source.name if source is not None else str(self.node.name)
 
     @property
+    def names(self) -> tuple[str, str]:
+        """What a user may call it: its own name, and its node's."""
+        return self.name, str(self.node.name)
+
+    @property
     def x(self) -> ir.Value:
         """What the weights are multiplied by."""
         value = self.node.inputs[1 if self.kind == EMBEDDING else 0]

@@ -99,8 +99,7 @@ def _choose(
     left: list[Left] = []
     unused = set(settings.keep)
     for layer in layers:
-        names = (layer.name, str(layer.node.name))
-        hits = {k for k in settings.keep if any(fnmatch.fnmatchcase(n, k) for n in names)}
+        hits = {k for k in settings.keep if any(fnmatch.fnmatchcase(n, k) for n in layer.names)}
         unused -= hits
         text = scheme if isinstance(scheme, str) else scheme.get(layer.name, "float")
         if hits or text == "float":

@@ -10,7 +10,7 @@ from pathlib import Path
 FILE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 COMMANDS = ["", "compile", "validate", "bench", "bench kernels", "bench model"]
 COMMANDS += ["bench overhead", "serve"]
-COMMANDS += ["prune", "quantize", "inspect", "targets", "passes", "doctor"]
+COMMANDS += ["prune", "quantize", "search", "inspect", "targets", "passes", "doctor"]
 HEAD = """# The command line
 
 Results go to stdout, progress and errors to stderr. Exit codes: [errors.md](errors.md).
