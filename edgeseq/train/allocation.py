@@ -126,6 +126,20 @@ def by_score(
     return {m: max(1, int(k)) / n for m, k, n in zip(matrices, kept, totals, strict=True)}
 
 
+def within_layers(matrices: Sequence[Matrix], scores: Scores) -> dict[Matrix, Array]:
+    """Divide scores by their mean over the layer, so that no layer loses to another as a whole."""
+    found = {}
+    for parts in layers(matrices).values():
+        mean = sum(float(finite(scores[m]).sum()) for m in parts) / sum(m.size for m in parts)
+        found |= {m: scores[m] / (mean or 1.0) for m in parts}
+    return found
+
+
+def finite(scores: Array) -> Array:
+    """Return the scores but those that are infinite: entries that must stay."""
+    return np.where(np.isfinite(scores), scores, 0.0)
+
+
 def cheapest(
     errors: Mapping[Matrix, Mapping[float, float]],
     cost: Callable[[Matrix, float], float],

@@ -9,8 +9,9 @@
 | `dsnot` | as `wanda`, then swaps that cancel the error | inputs | arXiv 2310.08915 |
 | `gradient` | mean abs(w * d(v.y)/dw), v random signs | outputs | SNIP, arXiv 1810.02340 |
 
-Scores of different matrices compare (`--allocation global` does so). A recurrent matrix is scored
-with its inputs of all steps.
+`--allocation global` compares scores of different layers: as they are, or, where they say nothing
+beyond their layer (`comparable`), relative to their mean. A recurrent matrix is scored with its
+inputs of all steps.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ class Criterion(abc.ABC):
     """How important each weight is, and what becomes of a matrix at a density."""
 
     needs_data = True
+    # Whether scores of different layers compare as they are; else `global` compares what each is
+    # worth within its layer: norms of inputs say nothing about how much a layer matters.
+    comparable = True
 
     @abc.abstractmethod
     def scores(self, evidence: Evidence) -> Scores:
@@ -78,6 +82,8 @@ class Random(Criterion):
 class Wanda(Criterion):
     """abs(w) * norm(x): a weight counts as much as it moves the layer's output."""
 
+    comparable = False
+
     def scores(self, evidence: Evidence) -> Scores:
         """Return the weights scaled by the size of their inputs, of the layer's whole output 1."""
         return {
@@ -88,6 +94,8 @@ class Wanda(Criterion):
 
 class SecondOrder(Criterion):
     """Optimal brain surgeon on the layer's output error; see `second_order`."""
+
+    comparable = False
 
     def scores(self, evidence: Evidence) -> Scores:
         """Return how much of the layer's output is lost, the other weights re-fitted."""

@@ -271,6 +271,8 @@ class Pruner:
             return self._by_sensitivity(matrices, share, scores)
         if name == "snip":
             scores = criterion("gradient").scores(self.evidence)
+        elif not self._criterion.comparable:
+            scores = allocation.within_layers(matrices, scores)
         return allocation.by_score(matrices, self.patterns, scores, share)
 
     def _by_sensitivity(

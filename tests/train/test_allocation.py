@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgeseq.errors import BudgetError, UsageError
 from edgeseq.ir.patterns import Pattern
-from edgeseq.train import allocation, prunable
+from edgeseq.train import allocation, prunable, pruning
 from tests.train.conftest import model, tensor, value
 
 
@@ -119,6 +119,23 @@ def test_global_leaves_no_matrix_empty(matrices):
     patterns = dict.fromkeys(matrices, Pattern.parse("unstructured"))
     densities = allocation.by_score(matrices, patterns, scores, 0.001)
     assert all(patterns[m].mask(scores[m], d).sum() >= 1 for m, d in densities.items())
+
+
+@pytest.mark.parametrize("name", ["wanda", "second-order", "dsnot"])
+def test_global_spares_layers_whose_scores_are_small_as_a_whole(name):
+    x = value("x", 24)
+    first, last = tensor("first", 24, 96), tensor("last", 96, 8)
+    last.const_value = ir.tensor(1e-3 * last.const_value.numpy(), name="last")
+    one = ir.node("MatMul", [x, first])
+    two = ir.node("MatMul", [one.outputs[0], last])
+    two.outputs[0].name = "y"
+    made = model([x], [one, two], list(two.outputs))
+    random = np.random.default_rng(0)
+    samples = [{"x": random.normal(size=(200, 24)).astype(np.float32)}]
+    request = pruning.Request(0.8, "unstructured", name, "global")
+    done = pruning.prune(made, request, samples)
+    assert done.density == pytest.approx(0.2, abs=0.01)
+    assert all(0.1 < row.density < 0.4 for row in done.rows)
 
 
 def test_cheapest_takes_the_least_harmful_steps(matrices):
