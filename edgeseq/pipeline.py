@@ -28,11 +28,11 @@ PASSES: tuple[str, ...] = (
     "fourier-to-matmul",
     "conv-transpose-to-conv",
     "fuse-conv-batchnorm",
-    "conv-to-gemm",
     "unfold-conv",
     "gather-to-slice",
     "scatter-to-concat",
     "explicit-pads",
+    "conv-to-gemm",
     # Operators written out.
     "pow-to-mul",
     "normalize-prelu",
