@@ -91,8 +91,12 @@ def test_what_a_browser_lacks_is_said(before: str, said: str, step: Path, servin
         assert chrome.run("document.getElementById('sections').hidden")
 
 
-def test_speed_by_the_keyboard(step: Path, serving: Serving) -> None:
-    with serving(step) as url, Chrome() as chrome:
+@pytest.mark.parametrize("which", ["step", "sequence"])
+def test_speed_by_the_keyboard(
+    which: str, serving: Serving, request: pytest.FixtureRequest
+) -> None:
+    dist: Path = request.getfixturevalue(which)
+    with serving(dist) as url, Chrome() as chrome:
         chrome.open(url)
         chrome.wait(READY)
         reached = []
