@@ -95,7 +95,7 @@ def choose(
     made = [_stored(base, kernels[form], pack(form), others or {}) for form in forms]
     if len(made) == 1:
         return made[0]
-    priced = [(choice, choice.kernel.name, _at_one_step(choice)) for choice in made]
+    priced = [(choice, choice.kernel.name, at_one_step(choice)) for choice in made]
     costing = shapes.costing
     best, why = costing.table.cheapest(priced, costing.levels)
     return dataclasses.replace(best, why=f"{best.why}; {why}")
@@ -118,6 +118,6 @@ def _stored(
     )
 
 
-def _at_one_step(choice: Choice) -> dict[str, int]:
+def at_one_step(choice: Choice) -> dict[str, int]:
     """Sizes for the table. One step, in `run` too: both must store a weight in the same way."""
     return {name: size.at({"T": 1}) for name, size in choice.sizes.items()}

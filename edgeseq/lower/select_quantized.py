@@ -6,6 +6,7 @@ The kernels give the bits of the functions' bodies; a node without a kernel is c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgeseq.ir import dialect
 from edgeseq.ir.passes import walk
 from edgeseq.kernels import _linear_i8, _quantized, gemm, gemm_i8, gru_i8, lstm_i8, rnn_i8, spmv_i8
 from edgeseq.kernels._family import Kernel, Role
+from edgeseq.lower import formats
 from edgeseq.lower.select import Array, Choice, Shapes, constant, only_user, size, wanted
 from edgeseq.lower.select_linear import ACTIVATIONS, read_rows, write_rows
 from edgeseq.lower.select_recurrent import input_of, reverse, strides
@@ -23,8 +25,8 @@ from edgeseq.lower.size import Size
 OPS = ("QuantizedGRU", "QuantizedLSTM", "QuantizedRNN", "QuantizedMatMul")
 _MODULES = {"QuantizedGRU": gru_i8, "QuantizedLSTM": lstm_i8, "QuantizedRNN": rnn_i8}
 _GATES = {"QuantizedGRU": 3, "QuantizedLSTM": 4, "QuantizedRNN": 1}
-# Blocks pay off where fewer than this share of them is stored: each has an index to read and
-# follow, the dense stream has none.
+_WORTH_A_LOOK = 0.9  # share of the blocks that are stored, above which dense always wins
+# Where no times are known: each block has an index to read and follow, the dense stream has none.
 _SPARSE = 0.6
 
 
@@ -49,12 +51,8 @@ def _cell(node: ir.Node, shapes: Shapes) -> Choice | str:
     weights = _quantized.Weights(w, r, scales[0], scales[1], x_scale, h_scale)
     gates = _GATES[node.op_type]
     parts = [*w.reshape(-1, gates, hidden, w.shape[2]), *r.reshape(-1, gates, hidden, hidden)]
-    layout, share = _layout(parts)
-    packed = _PACK[node.op_type](node, weights, b, layout)
-    kernel = _kernel(node.op_type, layout)
     activation = get.get_strings("activations", ("Tanh",))[0]
     known = {
-        **packed.sizes,
         "H": hidden,
         "groups": 1,
         "directions": directions,
@@ -68,17 +66,23 @@ def _cell(node: ir.Node, shapes: Shapes) -> Choice | str:
         **{"T": steps, "B": batch, "I": inputs},
         **strides(steps, batch, inputs, hidden, directions, 0),
     }
-    how = "dense" if not layout else f"{share:.0%} of the blocks stored"
-    return Choice(
+    usual = _kernel(node.op_type, "")
+    base = Choice(
         node=node,
-        kernel=kernel,
-        sizes={n: sizes[n] for n in kernel.sizes},
-        inputs=_inputs(node, kernel),
-        consts=tuple(packed.arrays[a.name] for a in kernel.args if a.role is Role.CONST),
-        outputs=_outputs(node, kernel),
+        kernel=usual,
+        sizes=sizes,
+        inputs=_inputs(node, usual),
+        consts=(),
+        outputs=_outputs(node, usual),
         in_place=True,
-        why=f"int8, {_GATES[node.op_type]} gates of {hidden} units, {how}",
+        why=f"int8, {gates} gates of {hidden} units",
     )
+
+    def stored(layout: str) -> Choice:
+        packed = _PACK[node.op_type](node, weights, b, layout)
+        return _stored(base, _kernel(node.op_type, layout), packed)
+
+    return _cheapest(stored, parts, shapes)
 
 
 def _pack_gru(
@@ -109,15 +113,12 @@ def _linear(node: ir.Node, shapes: Shapes) -> Choice | str:
     if w is None or scale is None or (input_of(node, 3) is not None and bias is None):
         return "the weights are not constant"
     x_scale = node.attributes.get_float("x_scale", 0.0)
-    layout, share = _layout([np.ascontiguousarray(w.T)[None]])
-    packed = _linear_i8.pack(w, scale, bias, x_scale=x_scale, layout=layout)
     last, activation = node, ""
     user = only_user(node.outputs[0])
     if user is not None and user.op_type in ACTIVATIONS:
         last, activation = user, user.op_type
     inputs, outputs = w.shape
     known = {
-        **packed.sizes,
         **{"N": outputs, "K": inputs, "ldx": inputs, "ldy": outputs},
         "act": gemm.ACTIVATIONS[activation],
         "x_zero": node.attributes.get_int("x_zero_point", 127) if x_scale else 127,
@@ -126,25 +127,58 @@ def _linear(node: ir.Node, shapes: Shapes) -> Choice | str:
     for dim in shapes.of(node.inputs[0])[:-1]:
         rows = rows * size(dim)
     sizes = {"M": rows, **{name: Size.of(value) for name, value in known.items()}}
-    ending = f"_{layout}" if layout else "gemm_i8"
-    kernel = next(k for k in (*gemm_i8.KERNELS, *spmv_i8.KERNELS) if k.name.endswith(ending))
-    how = "dense" if not layout else f"{share:.0%} of the blocks stored"
-    return Choice(
+    base = Choice(
         node=node,
-        kernel=kernel,
-        sizes={n: sizes[n] for n in kernel.sizes},
+        kernel=gemm_i8.KERNELS[0],
+        sizes=sizes,
         inputs=(node.inputs[0],),
-        consts=tuple(packed.arrays[a.name] for a in kernel.args if a.role is Role.CONST),
+        consts=(),
         outputs=(last.outputs[0],),
         covers=() if last is node else (last,),
-        why=f"int8, constant matrix {inputs} x {outputs}, {how}",
+        why=f"int8, constant matrix {inputs} x {outputs}",
         read_rows=read_rows,
         write_rows=write_rows,
     )
 
+    def stored(layout: str) -> Choice:
+        packed = _linear_i8.pack(w, scale, bias, x_scale=x_scale, layout=layout)
+        ending = f"_{layout}" if layout else "gemm_i8"
+        kernels = (*gemm_i8.KERNELS, *spmv_i8.KERNELS)
+        return _stored(base, next(k for k in kernels if k.name.endswith(ending)), packed)
 
-def _layout(parts: Sequence[Array]) -> tuple[str, float]:
-    """How to store matrices [gates, outputs, inputs], and the share of blocks not all zero."""
+    return _cheapest(stored, [np.ascontiguousarray(w.T)[None]], shapes)
+
+
+def _stored(base: Choice, kernel: Kernel, packed: _quantized.Packed) -> Choice:
+    """A choice with its weights in a layout."""
+    sizes = {**base.sizes, **{name: Size.of(value) for name, value in packed.sizes.items()}}
+    return dataclasses.replace(
+        base,
+        kernel=kernel,
+        sizes={n: sizes[n] for n in kernel.sizes},
+        consts=tuple(packed.arrays[a.name] for a in kernel.args if a.role is Role.CONST),
+    )
+
+
+def _cheapest(stored: Callable[[str], Choice], parts: Sequence[Array], shapes: Shapes) -> Choice:
+    """The layout that the cost table finds faster; without its times, what is mostly zero."""
+    dense, (layout, share) = stored(""), _blocks(parts)
+    if share >= _WORTH_A_LOOK:
+        return dataclasses.replace(dense, why=f"{dense.why}, dense")
+    blocks = stored(layout)
+    costing = shapes.costing
+    priced = [(c, c.kernel.name, formats.at_one_step(c)) for c in (dense, blocks)]
+    known = costing.table.levels.values()
+    if any(all(name in kernels for _, name, _ in priced) for kernels in known):
+        best, why = costing.table.cheapest(priced, costing.levels)
+    else:
+        best, why = (blocks if share < _SPARSE else dense), "the cost table has no time of them"
+    how = f"{share:.0%} of the blocks stored" if best is blocks else "dense"
+    return dataclasses.replace(best, why=f"{best.why}, {how}; {why}")
+
+
+def _blocks(parts: Sequence[Array]) -> tuple[str, float]:
+    """Blocks for matrices [gates, outputs, inputs], and the share of them that is not all zero."""
     found = {}
     for name, width in _quantized.WIDTHS.items():
         if width:
@@ -153,7 +187,7 @@ def _layout(parts: Sequence[Array]) -> tuple[str, float]:
     name = min(found, key=lambda one: (found[one], -_quantized.WIDTHS[one]))
     if found["b16x4"] <= found[name] * 1.1:
         name = "b16x4"  # a wide block is one instruction
-    return (name, found[name]) if found[name] < _SPARSE else ("", 1.0)
+    return name, found[name]
 
 
 def _inputs(node: ir.Node, kernel: Kernel) -> tuple[ir.Value | None, ...]:

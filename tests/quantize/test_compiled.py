@@ -15,6 +15,7 @@ import edgeseq
 from edgeseq import api
 from edgeseq.errors import UsageError
 from edgeseq.frontends.states import mark_states
+from edgeseq.lower.costs import Cost, CostTable, dumps
 from edgeseq.options import CompileOptions, QuantizeOptions
 from edgeseq.quantize.calibrate import Runner
 from edgeseq.runtime import host_target
@@ -67,10 +68,15 @@ def test_a_stream_has_the_bits_of_the_graph(tmp_path: Path, sparse: bool, data: 
     model = tmp_path / "cells.onnx"
     onnx.save(build(sparse), model)
     sparsity = {"calibrate": (samples(tmp_path),)} if data else {}
+    times = tmp_path / "times.json"  # cells so small are faster dense: blocks are given times
+    names = [f"{f}_i8{e}" for f in ("gru", "lstm", "gemm", "spmv") for e in ("", "_b16x4")]
+    cost = Cost(1e-9, 1e-9, 1e-9, 1e-9, 1e-9, 1e-9)
+    times.write_text(dumps(CostTable("test", (0, 0), {"any": dict.fromkeys(names, cost)})))
     options = CompileOptions(
         tmp_path / "dist",
         (host_target(),),
         cache=False,
+        cost_table=times,
         quantize=QuantizeOptions("int8"),
         sparse=edgeseq.options.SparsityOptions(**sparsity),
     )
