@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import platform
 import shutil
 import tempfile
@@ -17,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseq import registry
 from edgeseq.errors import ToolchainError, UnsupportedModelError, UsageError
-from edgeseq.options import CompileOptions, Event, SearchOptions, SparsityOptions
+from edgeseq.options import (
+    CompileOptions,
+    Event,
+    QuantizeOptions,
+    SearchOptions,
+    SparsityOptions,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -399,7 +406,12 @@ def _prune(
 
     start = time.perf_counter()
     done = compress.compress(
-        imported.model, options.sparse, options.seed, progress, options.cost_table
+        imported.model,
+        options.sparse,
+        options.seed,
+        progress,
+        options.cost_table,
+        functools.partial(_step_seconds, options=options),
     )
     count = len(done.model.graph)
     notes = (
@@ -411,6 +423,30 @@ def _prune(
     record = PassRecord("prune", seconds, count, count, True, notes=notes)
     pruned = dataclasses.replace(imported, model=done.model, torch_module=None)
     return pruned, done.model.clone(), record
+
+
+def _step_seconds(model: ir.Model, options: CompileOptions) -> float:
+    """Compile a prepared model as it is, for this machine, and time its steps."""
+    from edgeseq.bench import step
+
+    with tempfile.TemporaryDirectory(prefix="edgeseq-dense-") as folder:
+        plain = dataclasses.replace(
+            options,
+            output=Path(folder) / "dense",
+            targets=host_targets()[:1],
+            emit_ir=None,
+            keep=None,
+            sparse=SparsityOptions(),
+            quantize=QuantizeOptions(),
+            shapes={},
+            dims={},
+            consts={},
+            states=(),
+        )
+        from edgeseq.frontends import load
+
+        _compile(load.from_proto(ir.to_proto(model)), plain, _silent)
+        return step.seconds(plain.output)
 
 
 def _quantize(

@@ -36,7 +36,8 @@ _FLAGS = (
     click.option(
         "--budget",
         metavar="0.2ms",
-        help="Instead of --sparsity: time of the pruned layers per step, by the cost table.",
+        help="Instead of --sparsity: time per step, by the cost table; compile measures the rest "
+        "of the model, prune counts the pruned layers alone.",
     ),
     click.option(
         "--calibrate",

@@ -128,7 +128,7 @@ def by_score(
 
 def within_layers(matrices: Sequence[Matrix], scores: Scores) -> dict[Matrix, Array]:
     """Divide scores by their mean over the layer, so that no layer loses to another as a whole."""
-    found = {}
+    found: dict[Matrix, Array] = {}
     for parts in layers(matrices).values():
         mean = sum(float(finite(scores[m]).sum()) for m in parts) / sum(m.size for m in parts)
         found |= {m: scores[m] / (mean or 1.0) for m in parts}
@@ -145,6 +145,7 @@ def cheapest(
     cost: Callable[[Matrix, float], float],
     budget: float,
     what: str = "the budget",
+    rest: float = 0.0,
 ) -> Densities:
     """Choose densities whose cost is within the budget and whose errors add up to little.
 
@@ -156,12 +157,13 @@ def cheapest(
         cost: What a layer costs at a density.
         budget: What all layers together may cost.
         what: Name of the budget in messages.
+        rest: What is spent besides the layers.
 
     Raises:
         BudgetError: even the sparsest choice costs more.
     """
     chosen = dict.fromkeys(errors, 1.0)
-    spent = sum(cost(m, 1.0) for m in errors)
+    spent = rest + sum(cost(m, 1.0) for m in errors)
     while spent > budget:
         steps = [
             (max(grid[d] - grid.get(chosen[m], 0.0), 0.0) / saved, saved, m, d)

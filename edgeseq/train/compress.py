@@ -58,6 +58,7 @@ def compress(
     seed: int,
     progress: Progress,
     cost_table: Path | None = None,
+    dense_seconds: Callable[[ir.Model], float] | None = None,
 ) -> Compressed:
     """Prune a model in place, and recover it where that is asked for.
 
@@ -67,6 +68,8 @@ def compress(
         seed: Of everything random.
         progress: Called whenever a piece is done.
         cost_table: What times a budget is reckoned by; None: the tables that are shipped.
+        dense_seconds: Measures a step of a model: then a budget is the whole model's, else that
+            of the pruned layers.
 
     Raises:
         UsageError: samples, names or numbers that do not fit.
@@ -81,7 +84,9 @@ def compress(
     )
     start = time.perf_counter()
     if options.budget is not None:
-        done = _within_budget(pruner, options, cost_table, not given)
+        done = _within_budget(
+            pruner, samples, options, cost_table, dense_seconds, seed, progress, not given
+        )
     elif not options.recover:
         pruned = pruner.run()
         done = Compressed(model, pruned, pruned.output_error or 0.0, not given, ())
@@ -214,25 +219,42 @@ def _recover_fixed(
 
 
 def _within_budget(
-    pruner: Pruner, options: SparsityOptions, cost_table: Path | None, synthetic: bool
+    pruner: Pruner,
+    samples: Sequence[Sample],
+    options: SparsityOptions,
+    cost_table: Path | None,
+    dense_seconds: Callable[[ir.Model], float] | None,
+    seed: int,
+    progress: Progress,
+    synthetic: bool,
 ) -> Compressed:
-    """Prune as little as the time allows."""
+    """Prune as little as the time allows, then let what stays learn."""
     from edgeseq.lower import costs
     from edgeseq.train import latency
 
     cost = latency.model(costs.load(cost_table), list(pruner.patterns))
-    if not any(cost(m, p, 1.0) for m, p in pruner.patterns.items()):
+    layers = sum(cost(m, p, 1.0) for m, p in pruner.patterns.items())
+    if not layers:
         raise UsageError(
             "the cost table has no time of any layer that can be pruned",
             fix="measure one: edgeseq bench kernels --save FILE, then --cost-table FILE",
         )
+    budget, rest, what = latency.seconds(options.budget or ""), 0.0, "the pruned layers are"
+    if dense_seconds is not None:
+        measured = dense_seconds(pruner.model)
+        rest = max(0.0, measured - layers)
+        what = f"the model, dense {measured * 1e6:.1f} us when measured, is"
     scores = pruner.scores()
-    densities = pruner.for_latency(scores, cost, latency.seconds(options.budget or ""))
+    densities = pruner.for_latency(scores, cost, budget, rest)
+    dense = pruner.model.clone() if options.recover else pruner.model
     masks = pruner.apply(scores, densities)
-    time_ = sum(cost(m, pruner.patterns[m], d) for m, d in densities.items())
-    error = pruner.evidence.output_error()
-    note = f"the pruned layers are predicted to take {time_ * 1e6:.1f} us a step"
-    return Compressed(pruner.model, pruner.result(masks, error), error, synthetic, (note,))
+    time_ = rest + sum(cost(m, pruner.patterns[m], d) for m, d in densities.items())
+    pruned = pruner.result(masks, pruner.evidence.output_error())
+    note = f"{what} predicted to take {time_ * 1e6:.1f} us a step"
+    if options.recover:
+        made = _recover_all(pruner, pruned, samples, options, seed, progress, dense, synthetic)
+        return dataclasses.replace(made, notes=(note, *made.notes))
+    return Compressed(pruner.model, pruned, pruned.output_error or 0.0, synthetic, (note,))
 
 
 def _gradual(
@@ -274,10 +296,24 @@ def _one_shot(
     synthetic: bool,
 ) -> Compressed:
     """Prune at once, then let the weights that stay learn."""
-    from edgeseq.train.recover import recover
-
     dense = pruner.model.clone()
     pruned = pruner.run()
+    return _recover_all(pruner, pruned, samples, options, seed, progress, dense, synthetic)
+
+
+def _recover_all(
+    pruner: Pruner,
+    pruned: Pruned,
+    samples: Sequence[Sample],
+    options: SparsityOptions,
+    seed: int,
+    progress: Progress,
+    dense: ir.Model,
+    synthetic: bool,
+) -> Compressed:
+    """Let the weights that stay learn what the dense model does."""
+    from edgeseq.train.recover import recover
+
     done = recover(
         pruner.model,
         weight_masks(pruned.masks),
@@ -325,11 +361,17 @@ def _schedule(options: SparsityOptions) -> str:
             why="it prunes what moves the outputs least while the weights learn",
             fix="--recover-schedule one-shot",
         )
-    if options.budget is not None and (options.recover or options.sparsity is not None):
+    if options.budget is not None and options.sparsity is not None:
         raise UsageError(
-            "--budget goes with neither --sparsity nor --recover",
-            why="it finds the densities itself, and prunes at once",
-            fix="leave one out; recover with the densities found: --density NAME=... --recover",
+            "--budget does not go with --sparsity",
+            why="it finds the densities itself",
+            fix="leave one out",
+        )
+    if options.budget is not None and options.recover_schedule == "cubic":
+        raise UsageError(
+            "--budget does not go with the cubic schedule",
+            why="it prunes at once, to the densities that it finds",
+            fix="--recover-schedule one-shot, or none",
         )
     if options.recover < 0:
         raise UsageError(f"--recover {options.recover} is negative", why="it is a number of steps")

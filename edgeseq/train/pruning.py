@@ -292,14 +292,15 @@ class Pruner:
         return {m: by_layer[first] for first, parts in layers.items() for m in parts}
 
     def for_latency(
-        self, scores: Mapping[Matrix, Array], cost: Cost, budget: float
+        self, scores: Mapping[Matrix, Array], cost: Cost, budget: float, rest: float = 0.0
     ) -> dict[Matrix, float]:
         """Return densities whose predicted time meets a budget; the request's sparsity is ignored.
 
         Args:
             scores: As `scores` returned them.
             cost: Time of one step of a matrix with a pattern at a density; 1 is dense.
-            budget: What all matrices together may take, in the same unit.
+            budget: What all matrices together, and the rest of the model, may take.
+            rest: What pruning cannot change.
 
         Raises:
             BudgetError: not reachable; says what is.
@@ -315,7 +316,7 @@ class Pruner:
         def layer_cost(first: Matrix, density: float) -> float:
             return sum(cost(m, self.patterns[m], density) for m in layers[first])
 
-        chosen = allocation.cheapest(errors, layer_cost, budget, "a time")
+        chosen = allocation.cheapest(errors, layer_cost, budget, "a time", rest)
         return {m: chosen[first] for first, parts in layers.items() for m in parts}
 
     def _lost(

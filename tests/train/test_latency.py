@@ -5,10 +5,11 @@ import json
 import onnx_ir as ir
 import pytest
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import BudgetError, UsageError
 from edgeseq.ir.patterns import Pattern
 from edgeseq.lower import costs
-from edgeseq.train import latency, prunable
+from edgeseq.options import SparsityOptions
+from edgeseq.train import compress, latency, prunable
 from tests.train.conftest import model, tensor, value
 from tests.train.test_allocation import lstm_model
 
@@ -74,3 +75,40 @@ def test_the_command_meets_the_budget_or_says_what_is_best(tmp_path, capfd):
     found = main([*flags, "--force", "--budget", "1ns", "--criterion", "magnitude"])
     assert found == 5
     assert "is not reachable, the best is" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("recover", [0, 10])
+def test_a_budget_of_the_whole_model_counts_what_cannot_be_pruned(step_model, tmp_path, recover):
+    (tmp_path / "costs.json").write_text(costs.dumps(gru_table()))
+    matrices = [m for m in prunable.find(step_model) if m.kind != "linear"]
+    layers = sum(
+        latency.model(gru_table(), matrices)(m, Pattern.parse("8x1"), 1.0) for m in matrices
+    )
+    rest = 5e-6
+
+    def run(budget):
+        options = SparsityOptions(
+            budget=f"{budget * 1e9:.3f}ns", recover=recover, keep_dense=("head.weight",)
+        )
+        return compress.compress(
+            step_model.clone(),
+            options,
+            0,
+            lambda _: None,
+            tmp_path / "costs.json",
+            lambda _: layers + rest,
+        )
+
+    done = run(rest + 0.6 * layers)
+    assert done.pruned.density < 0.9
+    assert "is predicted to take" in done.notes[0]
+    assert run(rest + layers * 1.01).pruned.density == 1
+    with pytest.raises(BudgetError, match="not reachable, the best is 5"):
+        run(rest * 0.99)
+
+
+def gru_table():
+    """A table in which all of a GRU's time is its blocks."""
+    one = costs.Cost(call=0.0, panel=0.0, load=1e-8, mac=0.0, near=0.0, far=0.0)
+    kernels = dict.fromkeys(("gru_f32", "gru_f32_b8x1"), one)
+    return costs.CostTable("none", (1 << 15, 1 << 20), {"x86-64-v4": kernels})
