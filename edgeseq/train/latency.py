@@ -33,6 +33,9 @@ def model(table: CostTable, matrices: Sequence[Matrix]) -> Cost:
     The matrices of a recurrence run in one kernel: each takes its share of that one's time. What
     the table does not know costs nothing, so it stays dense.
     """
+    # The newest instruction set may add to integer kernels alone: those of floats are older.
+    floats = [name for name, known in table.levels.items() if any("_f32" in k for k in known)]
+    level = floats[-1] if floats else None
     nodes: dict[object, list[Matrix]] = {}
     for matrix in matrices:
         nodes.setdefault((matrix.uses[0].node, matrix.uses[0].direction), []).append(matrix)
@@ -51,7 +54,7 @@ def model(table: CostTable, matrices: Sequence[Matrix]) -> Cost:
         forms = {"f32": 1.0}
         if pattern.text in _KERNELS:
             forms[_KERNELS[pattern.text]] = density
-        times = [table.layer_seconds(kind, rows, cols, d, form) for form, d in forms.items()]
+        times = [table.layer_seconds(kind, rows, cols, d, form, level) for form, d in forms.items()]
         return min((t for t in times if t is not None), default=0.0) * matrix.size / (rows * cols)
 
     return cost

@@ -18,7 +18,8 @@ def table():
     """A table in which a step takes 1 us, and a block of weights 1 ns."""
     names = ("lstm_f32", "lstm_f32_b16x1", "gemm_f32", "spmv_f32_b16x1")
     one = costs.Cost(call=1e-6, panel=0.0, load=1e-9, mac=0.0, near=0.0, far=0.0)
-    return costs.CostTable("none", (1 << 15, 1 << 20), {"x86-64-v4": dict.fromkeys(names, one)})
+    levels = {"x86-64-v4": dict.fromkeys(names, one), "x86-64-v4-vnni": {"lstm_i8": one}}
+    return costs.CostTable("none", (1 << 15, 1 << 20), levels)
 
 
 @pytest.mark.parametrize(("text", "value"), [("0.2ms", 2e-4), ("3 us", 3e-6), ("1s", 1)])
@@ -38,7 +39,7 @@ def test_sparser_is_faster_and_the_parts_add_up_to_the_kernel():
     cost = latency.model(table(), matrices)
     lstm = [m for m in matrices if m.weight.name in ("ih0", "hh0")]
     whole = sum(cost(m, block, 1.0) for m in lstm)
-    assert whole == pytest.approx(table().layer_seconds("lstm", 512, 192, 1.0, "f32"))
+    assert whole == pytest.approx(table().layer_seconds("lstm", 512, 192, 1.0, "f32", "x86-64-v4"))
     assert sum(cost(m, block, 0.1) for m in lstm) < 0.5 * whole
     # No kernel leaves out the zeros of 3x1: they save nothing.
     assert sum(cost(m, Pattern.parse("3x1"), 0.1) for m in lstm) == pytest.approx(whole)
