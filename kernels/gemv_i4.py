@@ -1,6 +1,7 @@
 """y = act(bias + x w) with weights of four bits, or of eight, and float inputs; c/gemv_i4.c.
 
-gemv_i4: groups of 32, 64 or 128 inputs share a scale per output. gemv_i8w: one scale per output.
+gemv_i4: groups of 32, 64 or 128 inputs share a scale per output; gemv_i4_f16: a scale that float16
+holds. gemv_i8w: one scale per output.
 Only the weights are quantized, sums are float32: for layers whose time goes into reading weights.
 """
 
@@ -18,11 +19,11 @@ GROUPS = (32, 64, 128)
 
 
 def pack(w: Array, scale: Array, bias: Array | None = None, *, group: int) -> dict[str, Array]:
-    """Pack four-bit weights for the `w` and `head` arguments.
+    """Pack four-bit weights for the arguments `w` and `head`, and `scale` of gemv_i4_f16.
 
     Args:
         w: Levels -8..7 [K, N].
-        scale: float32 [groups, N], groups = K / group, rounded up.
+        scale: float32, or float16 for gemv_i4_f16, [groups, N], groups = K / group, rounded up.
         bias: float32 [N], or None.
         group: Inputs that share a scale: 32, 64 or 128.
     """
@@ -33,7 +34,11 @@ def pack(w: Array, scale: Array, bias: Array | None = None, *, group: int) -> di
     levels = (np.pad(w, pad) + 8).astype(np.uint8)
     pairs = levels[::2] | (levels[1::2] << 4)  # [K / 2, N]
     bias = np.zeros(outputs, np.float32) if bias is None else bias
-    return {"w": _by_panel(pairs), "head": _by_panel(_rows(bias, scale))}
+    packed = {"w": _by_panel(pairs)}
+    if scale.dtype != np.float16:
+        return packed | {"head": _by_panel(_rows(bias, scale))}
+    halves = np.pad(scale.view(np.uint16), ((0, 0), (0, -outputs % PANEL)))
+    return packed | {"head": _by_panel(_rows(bias, scale[:0])), "scale": _by_panel(halves)}
 
 
 def unpack(packed: dict[str, Array], inputs: int, outputs: int) -> Array:
@@ -91,7 +96,7 @@ SHAPES = [(1, n, 33) for n in (1, 4, 15, 16, 17, 40)] + [
 ]
 
 
-def cases_i4(rng: np.random.Generator) -> Iterator[Case]:
+def cases_i4(rng: np.random.Generator, kind: type = np.float32) -> Iterator[Case]:
     """Outputs and inputs around panels and groups."""
     plain = [(*shape, 0, 0) for shape in SHAPES]
     acted = [(3, 37, 70, act, 5) for act in gemm.ACTIVATIONS.values()]
@@ -99,7 +104,7 @@ def cases_i4(rng: np.random.Generator) -> Iterator[Case]:
         group = GROUPS[i % len(GROUPS)]
         levels = rng.integers(-8, 8, (inputs, outputs)).astype(np.int8)
         shape = (-(-inputs // group), outputs)
-        scale = (rng.uniform(0.1, 0.3, shape) / np.sqrt(inputs + 1)).astype(np.float32)
+        scale = (rng.uniform(0.1, 0.3, shape) / np.sqrt(inputs + 1)).astype(kind)
         case, bias = _case(rng, rows, outputs, inputs, act, gap)
         w = levels * np.repeat(scale, group, axis=0)[:inputs].astype(np.float64)
         packed = pack(levels, scale, bias, group=group)
@@ -152,6 +157,23 @@ KERNELS = (
         reference=reference,
         cases=cases_i4,
         tolerance=2e-6,  # as gemm_f32: float sums of up to 257 products of variance one together
+    ),
+    Kernel(
+        name="gemv_i4_f16",
+        source="gemv_i4.c",
+        sizes=(*SIZES, "group"),
+        args=(
+            Arg("x", Role.IN),
+            Arg("w", Role.CONST, "uint8"),
+            Arg("head", Role.CONST),
+            Arg("scale", Role.CONST, "uint16"),
+            Arg("y", Role.OUT),
+        ),
+        scratch=lambda _: 0,
+        out_shapes=gemm.out_shapes,
+        reference=reference,
+        cases=lambda rng: cases_i4(rng, np.float16),
+        tolerance=2e-6,
     ),
     Kernel(
         name="gemv_i8w",

@@ -89,9 +89,14 @@ def _levels(node: ir.Node) -> stored.Levels | None:
 
 def _by_levels(base: Choice, levels: stored.Levels, bias: Array | None) -> Choice:
     """The choice with a kernel that scales as it multiplies."""
-    kernel = gemv_i4.KERNELS[0 if levels.group else 1]
+    with np.errstate(over="ignore"):
+        halves = levels.scales.astype(np.float16)
+    exact = bool((halves == levels.scales).all())
+    name = ("gemv_i4_f16" if exact else "gemv_i4") if levels.group else "gemv_i8w"
+    kernel = next(k for k in gemv_i4.KERNELS if k.name == name)
     if levels.group:
-        packed = gemv_i4.pack(levels.values, levels.scales, bias, group=levels.group)
+        scales = halves if exact else levels.scales
+        packed = gemv_i4.pack(levels.values, scales, bias, group=levels.group)
     else:
         packed = gemv_i4.pack_i8(levels.values, levels.scales[0], bias)
     sizes = {**base.sizes, "group": Size.of(levels.group)}

@@ -5,7 +5,7 @@
  * 2k of an output, the others input 2k + 1, both plus 8. gemv_i8w: one scale per output.
  * Panels of 16 outputs: the biases; gemv_i8w: the scales, then bytes, input by input; gemv_i4: for each
  * group the scales, then bytes, two inputs at a time. kernels/gemv_i4.py pack() and pack_i8(). The
- * sums of a group are scaled once. Weights are read once for each row: these are for M = 1.
+ * sums of a group are scaled once. gemv_i4_f16: the scales are halves, apart from the biases. Weights are read once for each row: these are for M = 1.
  */
 #ifndef ES_GEMV_I4_C
 #define ES_GEMV_I4_C
@@ -54,27 +54,48 @@ ES_FN void es_gemv_group(int K, const float *x, const uint8_t *w, es_v *sums) {
   }
 }
 
-ES_FN void es_gemv_i4(int M, int N, int K, int ldx, int ldy, int act, int group,
-                      const float *restrict x, const uint8_t *restrict w,
-                      const float *restrict head, float *restrict y) {
+/* Scales are floats behind the biases of their panel, or, where `halves` is given, stand there. */
+ES_FN void es_gemv_i4_any(int M, int N, int K, int ldx, int ldy, int act, int group,
+                          const float *restrict x, const uint8_t *restrict w,
+                          const float *restrict head, const uint16_t *restrict halves,
+                          float *restrict y) {
   const int groups = (K + group - 1) / group, bytes = group / 2 * ES_GEMV_PANEL;
   ES_LOOP for (int m = 0; m < M; m++) {
-    const float *scale = head;
+    const float *row = head;
+    const uint16_t *half = halves;
     const uint8_t *at = w;
     ES_LOOP for (int u = 0; u < N; u += ES_GEMV_PANEL) {
       es_v acc[ES_GEMV_VECS], sums[ES_GEMV_VECS];
-      ES_UNROLL for (int v = 0; v < ES_GEMV_VECS; v++) acc[v] = es_load(scale + v * ES_W);
+      ES_UNROLL for (int v = 0; v < ES_GEMV_VECS; v++) acc[v] = es_load(row + v * ES_W);
+      row += ES_GEMV_PANEL;
       ES_LOOP for (int g = 0; g < groups; g++) {
-        scale += ES_GEMV_PANEL;
         es_gemv_group(es_least(group, K - g * group), x + (ptrdiff_t)m * ldx + g * group, at, sums);
-        ES_UNROLL for (int v = 0; v < ES_GEMV_VECS; v++) acc[v] =
-            es_fma(es_load(scale + v * ES_W), sums[v], acc[v]);
+        ES_UNROLL for (int v = 0; v < ES_GEMV_VECS; v++) {
+          const es_v scale = halves ? es_load_f16(half + v * ES_W) : es_load(row + v * ES_W);
+          acc[v] = es_fma(scale, sums[v], acc[v]);
+        }
+        if (halves)
+          half += ES_GEMV_PANEL;
+        else
+          row += ES_GEMV_PANEL;
         at += bytes;
       }
-      scale += ES_GEMV_PANEL;
       es_gemv_end(acc, act, N - u, y + (ptrdiff_t)m * ldy + u);
     }
   }
+}
+
+ES_FN void es_gemv_i4(int M, int N, int K, int ldx, int ldy, int act, int group,
+                      const float *restrict x, const uint8_t *restrict w,
+                      const float *restrict head, float *restrict y) {
+  es_gemv_i4_any(M, N, K, ldx, ldy, act, group, x, w, head, 0, y);
+}
+
+ES_FN void es_gemv_i4_f16(int M, int N, int K, int ldx, int ldy, int act, int group,
+                          const float *restrict x, const uint8_t *restrict w,
+                          const float *restrict head, const uint16_t *restrict scale,
+                          float *restrict y) {
+  es_gemv_i4_any(M, N, K, ldx, ldy, act, group, x, w, head, scale, y);
 }
 
 ES_FN void es_gemv_i8w(int M, int N, int K, int ldx, int ldy, int act, const float *restrict x,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from edgeseq.lower import select
+from edgeseq.lower import select, stored
 from edgeseq.lower.costs import Cost, Costing, CostTable
 from edgeseq.quantize import quantize
 
@@ -86,3 +87,36 @@ def test_without_times_the_share_decides(density: float, names: dict[str, str]) 
         choice = chosen(op, density, NONE)
         assert choice.kernel.name == name
         assert choice.why.endswith("the cost table has no time of them")
+
+
+def test_int4_stores_its_scales_in_halves() -> None:
+    choice = by_levels(np.float16)
+    assert choice.kernel.name == "gemv_i4_f16"
+    arrays = [np.asarray(c) for c in choice.consts if c is not None]
+    assert sum(a.nbytes for a in arrays) <= 0.141 * 4 * 256 * 64 + 8 * 64
+
+
+def test_int4_scales_that_no_half_holds_stay_floats() -> None:
+    assert by_levels(np.float32).kernel.name == "gemv_i4"
+
+
+def by_levels(kind: type) -> select.Choice:
+    """A product with int4 levels of groups of 32, as another tool may have written it."""
+    rng = np.random.default_rng(3)
+    levels = rng.integers(-7, 8, (256, 64)).astype(ml_dtypes.int4)
+    scales = rng.uniform(0.01, 0.02, (8, 64)).astype(kind).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["w", "s"], ["f"], axis=0, block_size=32),
+            helper.make_node("MatMul", ["x", "f"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 256])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])],
+        [ir.to_proto(ir.tensor(a, name=n)) for n, a in (("w", levels), ("s", scales))],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 26)], ir_version=13)
+    model = ir.from_proto(shape_inference.infer_shapes(proto))
+    stored.resolve(model)
+    (choice,) = select.choose(model.graph, select.Shapes({})).choices.values()
+    return choice
