@@ -14,12 +14,12 @@ import onnx_ir as ir
 from edgeseq.errors import UsageError
 from edgeseq.ir.patterns import Mask, Pattern
 from edgeseq.registry import hint
-from edgeseq.train import allocation, prunable
+from edgeseq.train import allocation, filter_banks, prunable
 from edgeseq.train.calibration import Sample
 from edgeseq.train.criteria import Criterion, criterion
 from edgeseq.train.evidence import Evidence
 from edgeseq.train.fit import fit
-from edgeseq.train.prunable import RECURRENT, Matrix, Skipped
+from edgeseq.train.prunable import CONVOLUTION, LINEAR, RECURRENT, Matrix, Skipped
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str], None]
@@ -237,6 +237,10 @@ class Pruner:
         for matrix in found:
             if any(matches(name, matrix) for name in self.request.keep_dense):
                 self.skipped.append(Skipped(matrix.name, "kept dense on request"))
+                continue
+            bank = filter_banks.kind(matrix.get()) if matrix.kind in (LINEAR, CONVOLUTION) else None
+            if bank and not any(matches(name, matrix) for name in self.request.densities):
+                self.skipped.append(Skipped(matrix.name, f"it is {bank}, not learnt"))
                 continue
             fitted = fit(self._pattern, matrix)
             if isinstance(fitted, Skipped):
