@@ -427,7 +427,10 @@ def _prune(
 
 def _step_seconds(model: ir.Model, options: CompileOptions) -> float:
     """Compile a prepared model as it is, for this machine, and time its steps."""
+    import onnx_ir
+
     from edgeseq.bench import step
+    from edgeseq.frontends import load
 
     with tempfile.TemporaryDirectory(prefix="edgeseq-dense-") as folder:
         plain = dataclasses.replace(
@@ -443,9 +446,7 @@ def _step_seconds(model: ir.Model, options: CompileOptions) -> float:
             consts={},
             states=(),
         )
-        from edgeseq.frontends import load
-
-        _compile(load.from_proto(ir.to_proto(model)), plain, _silent)
+        _compile(load.from_proto(onnx_ir.to_proto(model)), plain, _silent)
         return step.seconds(plain.output)
 
 
