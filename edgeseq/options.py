@@ -97,7 +97,7 @@ class SearchOptions:
     trials: int | None = None
     minutes: float | None = None
     storage: str | None = None
-    schemes: tuple[str, ...] = ("bf16", "int8", "w4g32")
+    schemes: tuple[str, ...] = ("bf16", "int8", "int8-dynamic", "w4g32")
     densities: tuple[float, ...] = (0.5, 0.25, 0.1)
     max_size: float | None = None
     max_time: float | None = None

@@ -16,7 +16,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FLAGS = (
     click.option(
-        "--quantize", metavar="SCHEME", help="int8, w8, w4g32, w4g64, bf16, fp16 or mixed."
+        "--quantize",
+        metavar="SCHEME",
+        help="int8, int8-dynamic, w8, w4g32, w4g64, bf16, fp16 or mixed.",
     ),
     click.option(
         "--scheme",

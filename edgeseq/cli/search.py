@@ -39,7 +39,9 @@ edgeseq compile --recipe pareto/point-03.toml"""
 @click.option("--trials", type=int, metavar="N", help="Stop when the study has so many points.")
 @click.option("--minutes", type=float, metavar="M", help="Stop after so long; default: 10.")
 @click.option(
-    "--schemes", metavar="A,B", help="Number types beside float; default: bf16,int8,w4g32."
+    "--schemes",
+    metavar="A,B",
+    help="Number types beside float; default: bf16,int8,int8-dynamic,w4g32.",
 )
 @click.option("--densities", metavar="A,B", help="Densities beside 1; default: 0.5,0.25,0.1.")
 @click.option("--max-size", metavar="200kB", help="Bytes of all weights.")

@@ -72,7 +72,8 @@ class Rewriter:
         if scheme.activations and not layer.why_float and not self.erased(layer):
             if layer.kind == RECURRENT:
                 return self._recurrent(layer, scheme)
-            if layer.kind == LINEAR and not (self.qdq and self._static(layer.x)):
+            static = not scheme.dynamic and self._static(layer.x)
+            if layer.kind == LINEAR and not (self.qdq and static):
                 return self._linear(layer, scheme)
         return self._weights_alone(layer, scheme)
 
@@ -92,7 +93,7 @@ class Rewriter:
         w8 = weights.rounded(w.reshape(-1, w.shape[2]), scheme, self.settings, self._rows(layer.x))
         h_rows = self.seen[h_name].rows if h_name in self.seen else None
         r8 = weights.rounded(r.reshape(-1, r.shape[2]), scheme, self.settings, _one(h_rows, r))
-        x = self._encoding(layer.x)
+        x = None if scheme.dynamic else self._encoding(layer.x)
         bias = data_of(node.inputs[3]) if len(node.inputs) > 3 else None
         if bias is None:
             bias = np.zeros((w.shape[0], 2 * w.shape[1]), np.float32)
@@ -123,7 +124,7 @@ class Rewriter:
         get = node.attributes
         w = stored if get.get_int("transB", 0) else stored.T  # [outputs, inputs]
         w = np.ascontiguousarray(w * np.float32(get.get_float("alpha", 1.0)))
-        x = self._encoding(layer.x)
+        x = None if scheme.dynamic else self._encoding(layer.x)
         w8 = weights.rounded(w, scheme, self.settings, self._rows(layer.x))
         bias, last = self._bias(node, len(w))
         if self.settings.correct_bias and x is not None:
@@ -177,7 +178,8 @@ class Rewriter:
             size += used.nbytes(*layer.matrix(data))
             alone = used
         products = self.qdq and layer.kind in (LINEAR, CONVOLUTION)
-        around = scheme.activations and products and self._around(layer)
+        static = scheme.activations and not scheme.dynamic
+        around = static and products and self._around(layer)
         text, how = (scheme.text, "static") if around else (alone.text, "float")
         elements = sum(data.size for data in before)
         return Change(title, node.op_type, text, how, elements, size, _noise(pairs))

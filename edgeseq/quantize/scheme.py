@@ -8,7 +8,7 @@ import re
 from edgeseq.errors import UsageError
 from edgeseq.registry import hint
 
-KNOWN = ("int8", "w8", "w4g32", "w4g64", "bf16", "fp16", "mixed")
+KNOWN = ("int8", "int8-dynamic", "w8", "w4g32", "w4g64", "bf16", "fp16", "mixed")
 ROUNDINGS = ("nearest", "gptq")
 ACTIVATIONS = ("auto", "static", "dynamic")
 OBSERVERS = ("min-max", "moving", "percentile", "mse", "entropy")
@@ -22,17 +22,21 @@ class Scheme:
         weights: `int8`, `int4`, `bfloat16` or `float16`.
         activations: Quantize what the weights are multiplied by, too: integer products.
         group: int4: inputs that share a scale.
+        dynamic: Their scales are those of each step and row, whatever the settings say.
     """
 
     weights: str
     activations: bool = False
     group: int = 0
+    dynamic: bool = False
 
     @property
     def text(self) -> str:
         """As the user writes it."""
         if self.weights == "int4":
             return f"w4g{self.group}"
+        if self.dynamic:
+            return "int8-dynamic"
         names = {"int8": "int8" if self.activations else "w8", "bfloat16": "bf16"}
         return names.get(self.weights, "fp16")
 
@@ -55,6 +59,8 @@ def parse(text: str) -> Scheme:
     match text:
         case "int8":
             return Scheme("int8", activations=True)
+        case "int8-dynamic":
+            return Scheme("int8", activations=True, dynamic=True)
         case "w8":
             return Scheme("int8")
         case "bf16":

@@ -17,8 +17,8 @@ from edgeseq.lower.costs import CostTable
 from edgeseq.quantize.layers import EMBEDDING, GATES, LINEAR, RECURRENT, Layer, find
 from edgeseq.quantize.scheme import parse
 
-FLOAT, INT8 = "float", "int8"
-_ELEMENTS = {FLOAT: "f32", "bf16": "bf16", "fp16": "f16", INT8: "i8"}
+FLOAT, INT8 = "float", ("int8", "int8-dynamic")
+_ELEMENTS = {FLOAT: "f32", "bf16": "bf16", "fp16": "f16"} | dict.fromkeys(INT8, "i8")
 _BLOCK = {"f32": "b16x1", "bf16": "b16x1", "f16": "b16x1", "i8": "b16x4"}
 
 
@@ -110,7 +110,7 @@ def _forms(
                 yield scheme, 1.0
             case "linear" | "recurrent", "float" | "bf16" | "fp16":
                 yield from ((scheme, density) for density in densities)
-            case "linear" | "recurrent", "int8" if not layer.why_float:
+            case "linear" | "recurrent", "int8" | "int8-dynamic" if not layer.why_float:
                 yield from ((scheme, density) for density in densities)
             case "linear", other if other.startswith("w"):
                 yield scheme, 1.0
@@ -133,7 +133,7 @@ def _choice(layer: Layer, scheme: str, density: float, costs: Costs) -> Choice:
     blocks = sum(
         math.ceil(density * work.dense_blocks(form, rows, inputs)) for rows, inputs in shapes
     )
-    scales = 4 * sum(rows for rows, _ in shapes) if scheme == INT8 else 0
+    scales = 4 * sum(rows for rows, _ in shapes) if scheme in INT8 else 0
     return Choice(scheme, density, blocks * form.block_bytes + scales, seconds)
 
 

@@ -152,6 +152,14 @@ def test_bad_requests_are_named(prepared: ir.Model, clip: str, costs: Costs) -> 
         found(prepared, clip, costs, storage="/no/such/folder/study.db")
 
 
+def test_scales_of_each_step_though_there_are_samples(prepared: ir.Model, clip: str) -> None:
+    wanted = QuantizeOptions("int8", {"head": "int8-dynamic"})
+    done = quantization.apply(prepared, wanted, [clip], 0, lambda _: None)
+    how = {c.name: (c.scheme, c.activations) for c in done.quantized.changes}
+    assert how["head"] == ("int8-dynamic", "dynamic")
+    assert how["middle"] == ("int8", "static")
+
+
 def test_schemes_by_name(prepared: ir.Model, clip: str) -> None:
     wanted = QuantizeOptions(scheme="int8", schemes={"mid*": "bf16", "head": "float"})
     done = quantization.apply(prepared.clone(), wanted, [clip], 0, lambda _: None)
