@@ -41,6 +41,13 @@
 #define ES_LOOP
 #endif
 
+/* A local array whose vectors cross no line of the cache. */
+#if defined(__GNUC__)
+#define ES_ALIGNED __attribute__((aligned(64)))
+#else
+#define ES_ALIGNED
+#endif
+
 #if defined(ES_ISA_AVX512VNNI)
 #include "simd/avx512vnni.h"
 #elif defined(ES_ISA_AVX512)

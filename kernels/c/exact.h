@@ -13,54 +13,88 @@
 /* a * b + c with two roundings. */
 ES_FN es_v es_product_add(es_v a, es_v b, float c) { return es_add(es_product(a, b), es_set(c)); }
 
+/*
+ * The activations work on N vectors at a time, one operation after the other: a single one would wait
+ * for itself at each.
+ */
+#define ES_EACH ES_UNROLL for (int i = 0; i < N; i++)
+#define ES_EXACT_MOST 4
+
+/* x = x * by + c */
+ES_FN void es_exact_horner(const int N, es_v *x, const es_v *by, float c) {
+  ES_EACH x[i] = es_product_add(x[i], by[i], c);
+}
+
 /* e^x for |x| <= 87, or a NaN. */
-ES_FN es_v es_exact_exp(es_v x) {
-  es_v t = es_product_add(x, es_set(1.44269504f), ES_ROUNDER);
-  es_v n = es_sub(t, es_set(ES_ROUNDER));
-  es_v r = es_sub(x, es_product(n, es_set(0.693359375f)));
-  r = es_add(r, es_product(n, es_set(2.12194440e-4f)));
-  es_v p = es_product_add(es_set(0.0013814541f), r, 0.0083687454f);
-  p = es_product_add(p, r, 0.041668389f);
-  p = es_product_add(p, r, 0.16666521f);
-  p = es_product_add(p, r, 0.49999994f);
-  p = es_add(es_product(es_product(p, r), r), r);
-  return es_product(es_add(p, es_set(1.0f)), es_pow2_of_bits(t));
+ES_FN void es_exact_exp(const int N, es_v *x) {
+  es_v t[ES_EXACT_MOST], n[ES_EXACT_MOST], p[ES_EXACT_MOST];
+  ES_EACH t[i] = es_product_add(x[i], es_set(1.44269504f), ES_ROUNDER);
+  ES_EACH n[i] = es_sub(t[i], es_set(ES_ROUNDER));
+  ES_EACH x[i] = es_sub(x[i], es_product(n[i], es_set(0.693359375f)));
+  ES_EACH x[i] = es_add(x[i], es_product(n[i], es_set(2.12194440e-4f)));
+  ES_EACH p[i] = es_set(0.0013814541f);
+  es_exact_horner(N, p, x, 0.0083687454f);
+  es_exact_horner(N, p, x, 0.041668389f);
+  es_exact_horner(N, p, x, 0.16666521f);
+  es_exact_horner(N, p, x, 0.49999994f);
+  ES_EACH p[i] = es_add(es_product(es_product(p[i], x[i]), x[i]), x[i]);
+  ES_EACH x[i] = es_product(es_add(p[i], es_set(1.0f)), es_pow2_of_bits(t[i]));
 }
 
-ES_FN es_v es_exact_sigmoid(es_v x) {
-  const es_v one = es_set(1.0f);
-  x = es_min(es_max(x, es_set(-87.0f)), es_set(87.0f));
-  return es_div(one, es_add(one, es_exact_exp(es_sub(es_set(0.0f), x))));
+ES_FN void es_exact_sigmoid(const int N, es_v *x) {
+  const es_v one = es_set(1.0f), zero = es_set(0.0f);
+  ES_EACH x[i] = es_min(es_max(x[i], es_set(-87.0f)), es_set(87.0f));
+  ES_EACH x[i] = es_sub(zero, x[i]);
+  es_exact_exp(N, x);
+  ES_EACH x[i] = es_div(one, es_add(one, x[i]));
 }
 
-ES_FN es_v es_exact_tanh(es_v x) {
-  x = es_min(es_max(x, es_set(-9.05f)), es_set(9.05f));
-  const es_v u = es_product(x, x), size = es_max(x, es_sub(es_set(0.0f), x));
-  es_v p = es_product_add(es_set(1.32658442e-8f), u, 2.05451036e-5f);
-  p = es_product_add(p, u, 0.00349170269f);
-  p = es_product_add(p, u, 0.133777543f);
-  p = es_product_add(p, u, 1.0f);
-  es_v q = es_product_add(es_set(7.74024724e-7f), u, 3.27927932e-4f);
-  q = es_product_add(q, u, 0.0258622014f);
-  q = es_product_add(q, u, 0.46711069f);
-  q = es_product_add(q, u, 1.0f);
-  return es_div(es_product(x, p), es_max(q, es_product(size, p)));
+ES_FN void es_exact_tanh(const int N, es_v *x) {
+  es_v u[ES_EXACT_MOST], p[ES_EXACT_MOST], q[ES_EXACT_MOST];
+  ES_EACH x[i] = es_min(es_max(x[i], es_set(-9.05f)), es_set(9.05f));
+  ES_EACH u[i] = es_product(x[i], x[i]);
+  ES_EACH p[i] = es_set(1.32658442e-8f);
+  ES_EACH q[i] = es_set(7.74024724e-7f);
+  es_exact_horner(N, p, u, 2.05451036e-5f);
+  es_exact_horner(N, q, u, 3.27927932e-4f);
+  es_exact_horner(N, p, u, 0.00349170269f);
+  es_exact_horner(N, q, u, 0.0258622014f);
+  es_exact_horner(N, p, u, 0.133777543f);
+  es_exact_horner(N, q, u, 0.46711069f);
+  es_exact_horner(N, p, u, 1.0f);
+  es_exact_horner(N, q, u, 1.0f);
+  /* max(q, |x| p), since rounding must not carry the quotient beyond 1 */
+  ES_EACH p[i] = es_product(x[i], p[i]);
+  ES_EACH q[i] = es_max(q[i], es_max(p[i], es_sub(es_set(0.0f), p[i])));
+  ES_EACH x[i] = es_div(p[i], q[i]);
 }
 
 /* The activations that need no parameters: those of es_act up to ES_SILU. */
-ES_FN es_v es_exact_act(const int act, es_v x) {
+ES_FN void es_exact_acts(const int act, const int N, es_v *x) {
+  es_v y[ES_EXACT_MOST];
   switch (act) {
   case ES_RELU:
-    return es_max(x, es_set(0.0f));
+    ES_EACH x[i] = es_max(x[i], es_set(0.0f));
+    break;
   case ES_SIGMOID:
-    return es_exact_sigmoid(x);
+    es_exact_sigmoid(N, x);
+    break;
   case ES_TANH:
-    return es_exact_tanh(x);
+    es_exact_tanh(N, x);
+    break;
   case ES_SILU:
-    return es_product(x, es_exact_sigmoid(x));
+    ES_EACH y[i] = x[i];
+    es_exact_sigmoid(N, y);
+    ES_EACH x[i] = es_product(x[i], y[i]);
+    break;
   default:
-    return x;
+    break;
   }
+}
+
+ES_FN es_v es_exact_act(const int act, es_v x) {
+  es_exact_acts(act, 1, &x);
+  return x;
 }
 
 /* max(max |x|, 2^-100) / 127, or a NaN if an x is none or infinite. */

@@ -97,21 +97,36 @@ ES_FN es_part es_i8_next(const es_rec_i8 *a, const es_part *h, int u) {
   return x;
 }
 
-/* Lanes of the panel's vector at `lane`; those beyond belong to the next panel. */
-ES_FN void es_i8_keep(const es_rec_i8 *a, float *to, es_v v, int lane) {
-  es_store_upto(to, v, a->width - lane);
+/* A vector of units: where it is, and where the products of its gates and its biases are. */
+typedef struct {
+  int row, unit, lanes;
+  size_t at;          /* in scratch memory */
+  const float *p, *q; /* products with input and state, the gates ES_PANEL apart */
+  const float *b;
+} es_units_i8;
+
+/* Vectors of units at a time: what the registers hold. */
+#define ES_I8_GROUP (ES_REGS == 32 ? 4 : 2)
+#define ES_I8_VECTORS ES_EXACT_MOST
+
+/* Lanes beyond those belong to the next panel. */
+ES_FN void es_i8_keep(const int N, const es_units_i8 *at, float *to, const es_v *v) {
+  ES_EACH es_store_upto(to + at[i].at, v[i], at[i].lanes);
 }
 
-ES_FN void es_i8_put(const es_rec_i8 *a, const es_step_i8 *s, int r, int u, int lane, es_v h) {
-  es_i8_keep(a, s->h_next + (size_t)r * es_i8_row(a) + u + lane, h, lane);
+ES_FN void es_i8_put(const int N, const es_rec_i8 *a, const es_step_i8 *s, const es_units_i8 *at,
+                     const es_v *h) {
+  es_i8_keep(N, at, s->h_next, h);
   if (s->y)
-    es_store_upto(s->y + (ptrdiff_t)r * a->y_b + u + lane, h,
-                  es_least(a->width - lane, a->H - u - lane));
+    ES_EACH es_store_upto(s->y + (ptrdiff_t)at[i].row * a->y_b + at[i].unit, h[i],
+                          es_least(at[i].lanes, a->H - at[i].unit));
 }
 
-/* (p + q) + b */
-ES_FN es_v es_i8_sum(const float *p, const float *q, const float *b) {
-  return es_add(es_add(es_load(p), es_load(q)), es_load(b));
+/* (p + q) + b of a gate; `bias`: the row of b. */
+ES_FN void es_i8_sum(const int N, const es_units_i8 *at, int gate, int bias, es_v *to) {
+  ES_EACH to[i] =
+      es_add(es_add(es_load(at[i].p + gate * ES_PANEL), es_load(at[i].q + gate * ES_PANEL)),
+             es_load(at[i].b + bias));
 }
 
 /* a * b + the carried part, whose product is flushed. */
@@ -122,40 +137,73 @@ ES_FN es_v es_i8_mix(es_v a, es_v b, es_v kept, es_v state) {
 /* What one walk over the panels computes. */
 enum { ES_I8_ALL, ES_I8_GATES, ES_I8_CANDIDATE };
 
-/* One vector of units: p and q are the products of its gates, ES_PANEL apart; b: biases. */
-ES_FN void es_i8_cell(const int what, const es_rec_i8 *a, const es_step_i8 *s, int r, int u,
-                      int lane, const float *p, const float *q, const float *b) {
-  const size_t at = (size_t)r * es_i8_row(a) + u + lane;
-  const int P = ES_PANEL, pitch = a->width;
+ES_FN void es_i8_lstm(const int N, const es_rec_i8 *a, const es_step_i8 *s, const es_units_i8 *at) {
+  const int pitch = a->width;
+  es_v x[ES_I8_VECTORS], y[ES_I8_VECTORS], c[ES_I8_VECTORS];
+  ES_EACH c[i] = es_load(s->c + at[i].at);
+  es_i8_sum(N, at, 2, 2 * pitch, x);
+  es_exact_sigmoid(N, x);
+  ES_EACH c[i] = es_flush(es_product(x[i], c[i]));
+  es_i8_sum(N, at, 0, 0, x);
+  es_exact_sigmoid(N, x);
+  es_i8_sum(N, at, 3, 3 * pitch, y);
+  es_exact_tanh(N, y);
+  ES_EACH c[i] = es_add(es_product(x[i], y[i]), c[i]);
+  es_i8_keep(N, at, s->c, c);
+  es_i8_sum(N, at, 1, pitch, x);
+  es_exact_sigmoid(N, x);
+  es_exact_tanh(N, c);
+  ES_EACH x[i] = es_product(x[i], c[i]);
+  es_i8_put(N, a, s, at, x);
+}
+
+/* h = (1 - z) n + z h; n is what enters tanh. */
+ES_FN void es_i8_blend(const int N, const es_rec_i8 *a, const es_step_i8 *s, const es_units_i8 *at,
+                       const es_v *z, es_v *n) {
   const es_v one = es_set(1.0f);
-  if (a->kind == ES_I8_RNN)
-    es_i8_put(a, s, r, u, lane, es_exact_act(a->act, es_i8_sum(p, q, b)));
-  if (a->kind == ES_I8_LSTM) {
-    const es_v i = es_exact_sigmoid(es_i8_sum(p, q, b));
-    const es_v o = es_exact_sigmoid(es_i8_sum(p + P, q + P, b + pitch));
-    const es_v f = es_exact_sigmoid(es_i8_sum(p + 2 * P, q + 2 * P, b + 2 * pitch));
-    const es_v g = es_exact_tanh(es_i8_sum(p + 3 * P, q + 3 * P, b + 3 * pitch));
-    const es_v c = es_i8_mix(i, g, f, es_load(s->c + at));
-    es_i8_keep(a, s->c + at, c, lane);
-    es_i8_put(a, s, r, u, lane, es_product(o, es_exact_tanh(c)));
+  es_exact_tanh(N, n);
+  ES_EACH n[i] = es_i8_mix(es_sub(one, z[i]), n[i], z[i], es_load(s->h + at[i].at));
+  es_i8_put(N, a, s, at, n);
+}
+
+ES_FN void es_i8_gru(const int what, const int N, const es_rec_i8 *a, const es_step_i8 *s,
+                     const es_units_i8 *at) {
+  const int P = ES_PANEL, pitch = a->width;
+  es_v z[ES_I8_VECTORS], r[ES_I8_VECTORS], n[ES_I8_VECTORS];
+  if (what == ES_I8_CANDIDATE) {
+    ES_EACH z[i] = es_load(s->z + at[i].at);
+    es_i8_sum(N, at, 0, 2 * pitch, n);
+    es_i8_blend(N, a, s, at, z, n);
+    return;
   }
-  if (a->kind == ES_I8_GRU && what != ES_I8_CANDIDATE) {
-    const es_v z = es_exact_sigmoid(es_i8_sum(p, q, b)), h = es_load(s->h + at);
-    const es_v reset = es_exact_sigmoid(es_i8_sum(p + P, q + P, b + pitch));
-    if (what == ES_I8_GATES) {
-      es_i8_keep(a, s->z + at, z, lane);
-      es_i8_keep(a, s->rh + at, es_product(reset, h), lane);
-    } else {
-      const es_v input = es_add(es_load(p + 2 * P), es_load(b + 2 * pitch));
-      const es_v state = es_add(es_load(q + 2 * P), es_load(b + 3 * pitch));
-      const es_v n = es_exact_tanh(es_add(input, es_product(reset, state)));
-      es_i8_put(a, s, r, u, lane, es_i8_mix(es_sub(one, z), n, z, h));
-    }
+  es_i8_sum(N, at, 1, pitch, r);
+  es_exact_sigmoid(N, r);
+  es_i8_sum(N, at, 0, 0, z);
+  es_exact_sigmoid(N, z);
+  if (what == ES_I8_GATES) {
+    ES_EACH r[i] = es_product(r[i], es_load(s->h + at[i].at));
+    es_i8_keep(N, at, s->rh, r);
+    es_i8_keep(N, at, s->z, z);
+  } else {
+    ES_EACH n[i] = es_add(es_load(at[i].q + 2 * P), es_load(at[i].b + 3 * pitch));
+    ES_EACH n[i] = es_add(es_add(es_load(at[i].p + 2 * P), es_load(at[i].b + 2 * pitch)),
+                          es_product(r[i], n[i]));
+    es_i8_blend(N, a, s, at, z, n);
   }
-  if (a->kind == ES_I8_GRU && what == ES_I8_CANDIDATE) {
-    const es_v z = es_load(s->z + at), n = es_exact_tanh(es_i8_sum(p, q, b + 2 * pitch));
-    es_i8_put(a, s, r, u, lane, es_i8_mix(es_sub(one, z), n, z, es_load(s->h + at)));
+}
+
+ES_FN void es_i8_cell(const int what, const int N, const es_rec_i8 *a, const es_step_i8 *s,
+                      const es_units_i8 *at) {
+  es_v x[ES_I8_VECTORS];
+  if (a->kind == ES_I8_RNN) {
+    es_i8_sum(N, at, 0, 0, x);
+    es_exact_acts(a->act, N, x);
+    es_i8_put(N, a, s, at, x);
   }
+  if (a->kind == ES_I8_LSTM)
+    es_i8_lstm(N, a, s, at);
+  if (a->kind == ES_I8_GRU)
+    es_i8_gru(what, N, a, s, at);
 }
 
 /* Gates of a walk, and the first of them. */
@@ -182,49 +230,88 @@ ES_FN void es_i8_products(const int what, const es_rec_i8 *a, const es_chain_i8 
   es_part_product(G, M, h, from, m);
 }
 
-/* The units from u on of one row, from their products. */
-ES_FN void es_i8_units(const int what, const es_rec_i8 *a, const es_step_i8 *s, int r, int u,
-                       const float *px, const float *ph, const float *biases) {
-  const int all = es_i8_gates(a), from = es_i8_first_gate(what);
-  const float *p = px;
+/* Products of a walk: of a few rows of a panel, or of as many panels of one row. */
+typedef struct {
+  int row, unit, rows; /* the first; rows: 1, or those of one panel */
+  ES_ALIGNED float p[ES_TILE_ROWS * 4 * ES_PANEL], q[ES_TILE_ROWS * 4 * ES_PANEL];
+  const float *biases[ES_TILE_ROWS];
+} es_tile_i8;
+
+/* Vector `lane` of the units of the i-th row or panel. */
+ES_FN es_units_i8 es_i8_units_at(const int what, const es_rec_i8 *a, const es_step_i8 *s,
+                                 const es_tile_i8 *t, int i, int lane) {
+  const int size = es_i8_walked(what, a) * ES_PANEL, from = es_i8_first_gate(what);
+  const int row = t->rows > 1 ? t->row + i : t->row;
+  const int first = t->rows > 1 ? t->unit : t->unit + i * a->width, unit = first + lane;
+  const float *p = t->p + i * size;
   if (s->xp)
-    p = s->xp + (size_t)r * es_i8_projected(a) + (size_t)(u / a->width * all + from) * ES_PANEL;
-  ES_LOOP for (int j = 0; j < es_least(a->width, a->H - u); j += ES_W) {
-    es_i8_cell(what, a, s, r, u, j, p + j, ph + j, biases + j);
+    p = s->xp + (size_t)row * es_i8_projected(a) +
+        (size_t)(first / a->width * es_i8_gates(a) + from) * ES_PANEL;
+  const es_units_i8 u = {
+      row,
+      unit,
+      a->width - lane,
+      (size_t)row * es_i8_row(a) + unit,
+      p + lane,
+      t->q + i * size + lane,
+      t->biases[t->rows > 1 ? 0 : i] + lane,
+  };
+  return u;
+}
+
+ES_FN int es_vecs(int units) { return (units + ES_W - 1) / ES_W; }
+
+/*
+ * All units of n rows or panels, some vectors at a time. Where fewer are left, the last one is computed
+ * again instead: nothing is stored before all is read.
+ */
+ES_FN void es_i8_units(const int what, const es_rec_i8 *a, const es_step_i8 *s, const es_tile_i8 *t,
+                       int n) {
+  const int N = ES_I8_GROUP, whole = es_vecs(a->width), left = a->H - t->unit;
+  const int vecs = t->rows > 1 ? es_vecs(es_least(a->width, left)) : whole;
+  const int all = t->rows > 1
+                      ? n * vecs
+                      : (n - 1) * whole + es_vecs(es_least(a->width, left - (n - 1) * a->width));
+  ES_LOOP for (int v = 0; v < all; v += N) {
+    es_units_i8 at[ES_I8_VECTORS];
+    ES_EACH {
+      const int place = es_least(v + i, all - 1);
+      at[i] = es_i8_units_at(what, a, s, t, place / vecs, place % vecs * ES_W);
+    }
+    es_i8_cell(what, N, a, s, at);
   }
 }
 
 /*
- * All panels times M rows. Some products, then their units: the long chains of operations of a unit
- * then overlap. That is ES_TILE_ROWS rows of a panel, or as many panels of a single row.
+ * All panels times M rows. Some products, then their units: ES_TILE_ROWS rows of a panel, or as many
+ * panels of a single row.
  */
 ES_FN void es_i8_walk(const int what, const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s,
                       int M) {
-  const int row = es_i8_walked(what, a) * ES_PANEL, width = a->width;
+  const int size = es_i8_walked(what, a) * ES_PANEL, width = a->width;
   const int panels = M == 1 ? ES_TILE_ROWS : 1;
-  float px[ES_TILE_ROWS * 4 * ES_PANEL], ph[ES_TILE_ROWS * 4 * ES_PANEL];
-  const float *biases[ES_TILE_ROWS];
+  es_tile_i8 t;
   es_part x = q->part;
   ES_LOOP for (int u = 0; u < a->H; u += panels * width) {
-    const int n = es_least(panels, (a->H - u + width - 1) / width);
+    t.row = 0;
+    t.unit = u;
     if (panels > 1) {
+      const int n = es_least(panels, (a->H - u + width - 1) / width);
+      t.rows = 1;
       ES_LOOP for (int i = 0; i < n; i++) {
         const es_part h = es_i8_recurrent(a, &x);
-        es_i8_products(what, a, q, s, 0, 1, &x, &h, px + i * row, ph + i * row);
-        biases[i] = es_i8_biases_at(a, &h);
+        es_i8_products(what, a, q, s, 0, 1, &x, &h, t.p + i * size, t.q + i * size);
+        t.biases[i] = es_i8_biases_at(a, &h);
         x = es_i8_next(a, &h, u + (i + 1) * width);
       }
-      ES_LOOP for (int i = 0; i < n; i++) {
-        es_i8_units(what, a, s, 0, u + i * width, px + i * row, ph + i * row, biases[i]);
-      }
+      es_i8_units(what, a, s, &t, n);
     } else {
       const es_part h = es_i8_recurrent(a, &x);
-      ES_LOOP for (int m = 0; m < M; m += ES_TILE_ROWS) {
-        const int rows = es_least(M - m, ES_TILE_ROWS);
-        es_i8_products(what, a, q, s, m, rows, &x, &h, px, ph);
-        ES_LOOP for (int r = 0; r < rows; r++) {
-          es_i8_units(what, a, s, m + r, u, px + r * row, ph + r * row, es_i8_biases_at(a, &h));
-        }
+      t.biases[0] = es_i8_biases_at(a, &h);
+      ES_LOOP for (; t.row < M; t.row += ES_TILE_ROWS) {
+        t.rows = ES_TILE_ROWS;
+        es_i8_products(what, a, q, s, t.row, es_least(M - t.row, ES_TILE_ROWS), &x, &h, t.p, t.q);
+        es_i8_units(what, a, s, &t, es_least(M - t.row, ES_TILE_ROWS));
       }
       x = es_i8_next(a, &h, u + width);
     }

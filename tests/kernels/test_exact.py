@@ -16,8 +16,11 @@ SOURCE = """
 #define ES_MAP(name)                                              \\
   void map_##name(int n, const float *x, float *y);               \\
   void map_##name(int n, const float *x, float *y) {              \\
-    for (int i = 0; i < n; i += ES_W)                             \\
-      es_store(y + i, es_exact_##name(es_load(x + i)));           \\
+    for (int i = 0; i < n; i += ES_W) {                           \\
+      es_v v = es_load(x + i);                                    \\
+      es_exact_##name(1, &v);                                     \\
+      es_store(y + i, v);                                         \\
+    }                                                             \\
   }
 ES_MAP(sigmoid) ES_MAP(tanh)
 void quantize(int n, const float *x, float scale, int zero, uint8_t *q);

@@ -92,7 +92,7 @@ BUGS = {
     "a zero point too high": ("exact.h", "es_iset(zero - ES_DOT_ZERO)", "es_iset(zero)"),
     "one block too few": ("quantized.h", "k < p->quads; k++", "k < p->quads - 1; k++"),
     "the next block's input": ("quantized.h", "es_alone(index[k + f])", "es_alone(index[k])"),
-    "one unit too many": ("recurrent_i8.h", "a->H - u - lane)", "a->H - u - lane + 1)"),
+    "one unit too many": ("recurrent_i8.h", "a->H - at[i].unit)", "a->H - at[i].unit + 1)"),
     "a coefficient's last bits": ("exact.h", "0.133777543f", "0.133777662f"),
 }
 
