@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 @click.option("--target", multiple=True, metavar="NAME", help="Repeatable; default: all compiled.")
 @click.option(
     "--engine",
+    multiple=True,
     metavar="NAME",
-    help="What runs it: native, qemu, wasmtime, node or chromium; default: what the target needs.",
+    help="What runs it: native, qemu, wasmtime, node or chromium; repeatable; default: what the "
+    "target needs.",
 )
 @click.option("--against", metavar="MODEL", help="Run this model again, not the recorded vectors.")
 @click.option(
@@ -31,7 +34,7 @@ def validate(
     ctx: click.Context,
     dist: Path,
     target: tuple[str, ...],
-    engine: str | None,
+    engine: tuple[str, ...],
     against: str | None,
     junit: Path | None,
     as_json: bool,
@@ -48,9 +51,11 @@ def validate(
 
     oracle = checks.against(dist, against) if against else None
     verdicts = []
-    for name in target or _that_run(manifest, engine):
-        with engines.opened(dist, name, engine) as runner:
-            verdicts.append(checks.check(dist, name, runner, against=oracle))
+    for name, chosen in _runs(manifest, target, engine):
+        with engines.opened(dist, name, chosen) as runner:
+            verdict = checks.check(dist, name, runner, against=oracle)
+        place = f"{name} in {chosen}" if chosen and chosen != engines.NATIVE else name
+        verdicts.append(dataclasses.replace(verdict, target=place))
         if not as_json:
             click.echo(checks.to_text(verdicts[-1]))
     if as_json:
@@ -61,14 +66,18 @@ def validate(
         ctx.exit(NumericsError.exit_code)
 
 
-def _that_run(manifest: Manifest, engine: str | None) -> list[str]:
-    """Targets of an artifact that can be checked here; what cannot is said."""
+def _runs(
+    manifest: Manifest, targets: tuple[str, ...], wanted: tuple[str, ...]
+) -> list[tuple[str, str | None]]:
+    """Pairs of target and engine; of targets that nobody named, those that can be checked here."""
     from edgeseq import engines
 
-    able = []
-    for name in sorted(manifest.targets):
-        if engines.choose(name, engine) is None:
+    asked: tuple[str | None, ...] = wanted or (None,)
+    runs: list[tuple[str, str | None]] = []
+    for name in targets or sorted(manifest.targets):
+        able = [engine for engine in asked if engines.choose(name, engine) is not None]
+        if not able and not targets:
             click.echo(f"{name}: nothing here runs it", err=True)
-        else:
-            able.append(name)
-    return able
+        # a target that was named is tried nevertheless, so that it is said why it cannot be run
+        runs += [(name, engine) for engine in able or asked[: len(targets)][:1]]
+    return runs

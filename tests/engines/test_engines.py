@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from edgeseq import api, engines, validate
+from edgeseq.cli import main
 from edgeseq.errors import EdgeseqError, ToolchainError, UsageError
 from edgeseq.options import CompileOptions
 from tests.e2e import models
@@ -34,6 +36,26 @@ def test_numbers(engine: str, target: str, model: str, request: pytest.FixtureRe
         verdict = validate.check(dist, target, runner)
     assert verdict.ok, validate.to_text(verdict)
     assert {"numbers"} <= {f.check for f in verdict.findings}
+
+
+def test_a_suite_for_each_engine(step: Path, tmp_path: Path) -> None:
+    have("node")
+    junit = tmp_path / "found.xml"
+    command = ["validate", str(step), "--target", "wasm", "--junit", str(junit)]
+    assert main([*command, "--engine", "node", "--engine", "wasmtime"]) == 0
+    suites = ElementTree.parse(junit).getroot().findall("testsuite")
+    assert [s.get("name") for s in suites] == ["step on wasm in node", "step on wasm in wasmtime"]
+    assert all(s.get("failures") == "0" and s.findall("testcase") for s in suites)
+
+
+def test_a_module_for_relaxed_simd_alone(tmp_path: Path) -> None:
+    """Where --isa leaves out the other one."""
+    options = CompileOptions(tmp_path / "dist", ("wasm",), isa="relaxed-simd", name="step")
+    dist = api.compile_model(models.build(models.STEP), options).folder
+    assert [f.name for f in (dist / "wasm").glob("*.wasm")] == ["step.relaxed-simd.wasm"]
+    for engine in ("wasmtime", *(["node"] if shutil.which("node") else [])):
+        with engines.opened(dist, "wasm", engine) as model:
+            assert validate.check(dist, "wasm", model).ok
 
 
 def test_what_the_target_needs(step: Path) -> None:
