@@ -11,7 +11,7 @@ import torch
 
 from edgeseq import api, engines, validate
 from edgeseq.errors import EdgeseqError
-from edgeseq.options import CompileOptions
+from edgeseq.options import CompileOptions, QuantizeOptions
 from tests.e2e.test_real_models import AT_16K
 
 pytestmark = pytest.mark.slow
@@ -58,6 +58,24 @@ def test_sizes(models_dir: Path, tmp_path: Path) -> None:
     library = (artifact.folder / "arm64-android" / "libgtcrn.so").stat().st_size
     weights = artifact.manifest["targets"]["arm64-android"]["weight_bytes"]
     assert library - weights <= 150 * PAGE
+
+
+def test_the_int8_denoiser_is_little_more_than_its_weights(tmp_path: Path) -> None:
+    """All that a page with the worklet loads: either module, the weights, the scripts."""
+    torch.set_num_threads(1)
+    root = Path(__file__).resolve().parents[2]
+    options = CompileOptions(
+        tmp_path / "dist", ("wasm",), name="denoise", quantize=QuantizeOptions("int8")
+    )
+    spec = f"{root / 'examples/denoise/model.py'}:streaming"
+    artifact = api.compile_model(spec, options)
+    sizes = {f.name: f.stat().st_size for f in (artifact.folder / "wasm").iterdir()}
+    loaded = ("index.mjs", "core.mjs", "worklet.mjs", "processor.mjs", "denoise.weights.bin")
+    modules = [size for name, size in sizes.items() if name.endswith(".wasm")]
+    weights = artifact.manifest["targets"]["wasm"]["weight_bytes"]
+    assert weights < 300_000
+    assert sum(sizes[name] for name in loaded) + max(modules) <= 1.25 * weights + 60 * PAGE
+    assert artifact.manifest["targets"]["wasm"]["isa"] == ["simd128", "relaxed-simd"]
 
 
 def test_the_denoiser(tmp_path: Path) -> None:
