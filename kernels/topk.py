@@ -20,7 +20,13 @@ def reference(case: Case) -> dict[str, Array]:
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     """One, some and all of an axis, with equal numbers among them."""
-    for outer, length, inner, k in ((1, 1, 1, 1), (2, 17, 3, 4), (3, 8, 1, 8), (1, 50, 2, 1)):
+    for outer, length, inner, k in (
+        (1, 1, 1, 1),
+        (2, 17, 3, 4),
+        (3, 8, 1, 8),
+        (1, 50, 2, 1),
+        (4, 3, 5, 2),
+    ):
         for largest in (0, 1):
             whole = rng.integers(-9, 9, (outer, length, inner))
             x = (whole + rng.integers(0, 2) * 0.5).astype(np.float32)
