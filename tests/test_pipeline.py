@@ -62,7 +62,7 @@ def test_stop_after_an_unknown_stage():
 def test_progress_is_told_as_it_goes():
     seen: list[str] = []
     prepare(model(), stop_after="fold-constants", progress=lambda record: seen.append(record.name))
-    assert seen == ["bind-shapes", "fold-constants"]
+    assert seen == ["bind-shapes", "expand-functions", "fold-constants"]
 
 
 def test_warnings_of_the_frontend_come_first():

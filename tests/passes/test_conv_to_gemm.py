@@ -10,7 +10,8 @@ def test_one_pixel(check_pass):
         [point] y = Conv (x, w, b)
     }"""
     after = """g (float[1,4,1] x) => ( y)
-    <int64[3] ints_1_3_1 = {1,3,1}, int64[2] ints_1_4 = {1,4}, float[3] b, float[3,4] "point.matrix">
+    <int64[3] ints_1_3_1 = {1,3,1}, int64[2] ints_1_4 = {1,4}, float[3] b,
+        float[3,4] "point.matrix">
     {
         ["point.Reshape"] "point.Reshape.out" = Reshape (x, ints_1_4)
         ["point.Gemm"] "point.Gemm.out" = Gemm <transB: int = 1> ("point.Reshape.out",
