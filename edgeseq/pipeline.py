@@ -33,6 +33,7 @@ PASSES: tuple[str, ...] = (
     "scatter-to-concat",
     "explicit-pads",
     "conv-to-gemm",
+    "matmul-to-conv",
     # Operators written out.
     "pow-to-mul",
     "normalize-prelu",
