@@ -53,10 +53,10 @@ demo: $(VENV)/installed tools
 	@echo "compile   $(BIN)/edgeseq compile your-model.onnx -o your-dist"
 
 test: lint types tools
-	$(BIN)/pytest -n $(JOBS) $(if $(MODELS),--models=$(abspath $(MODELS)))
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(if $(MODELS),--models=$(abspath $(MODELS)))
 
 test-fast: $(VENV)/installed tools
-	$(BIN)/pytest -n $(JOBS) -m 'not slow'
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not slow'
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

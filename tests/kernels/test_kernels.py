@@ -29,7 +29,10 @@ EVERYWHERE = [
     pytest.param(
         *(family, kernel, isa),
         id=f"{kernel.name}-{isa.name}",
-        marks=() if isa.name in USUAL else pytest.mark.slow,
+        marks=[
+            pytest.mark.xdist_group(f"{kernel.source} {isa.name}"),  # who compiles it also runs it
+            *([] if isa.name in USUAL else [pytest.mark.slow]),
+        ],
     )
     for family, kernel in KERNELS
     for isa in ISAS
