@@ -21,6 +21,8 @@ class MatmulToConv(NodePass):
 
     def rewrite(self, node: ir.Node, edit: Editor) -> bool | str:
         """Flatten the leading axes to a batch, convolve, and unflatten."""
+        if node.graph is not edit.model.graph:
+            return False  # the recurrence of a loop is recognised by its products
         left, value = node.inputs
         matrix, dims = data_of(left), static_shape(value)
         if matrix is None or left is None or value is None or value.const_value is not None:
