@@ -58,7 +58,8 @@ def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
         find("targets", "x86-46")
     assert str(caught.value) == (
-        "unknown target 'x86-46'\n  fix: did you mean 'x86-64'? known: arm64-android, arm64-ios, arm64-linux, "
+        "unknown target 'x86-46'\n  fix: did you mean 'x86-64'? known: arm64-android, arm64-ios, "
+        "arm64-linux, "
         "arm64-macos, armv7-linux, c, wasm, x86-64"
     )
     with pytest.raises(UsageError, match="unknown pass 'zzz'\n  fix: known: bind-shapes, "):

@@ -31,8 +31,8 @@ COMMANDS = (
         (["compile", "m.onnx"], "-o DIR is missing\n  fix: edgeseq compile MODEL -o DIR"),
         (
             ["compile", "m.onnx", "-o", "d", "--target", "x86-46"],
-            "unknown target 'x86-46'\n  fix: did you mean 'x86-64'? known: arm64-android, arm64-ios, "
-            "arm64-linux, arm64-macos, armv7-linux, c, wasm, x86-64",
+            "unknown target 'x86-46'\n  fix: did you mean 'x86-64'? known: arm64-android, "
+            "arm64-ios, arm64-linux, arm64-macos, armv7-linux, c, wasm, x86-64",
         ),
         (
             ["compile", "m.onnx", "-o", "d", "--shape", "x=1,-3"],
