@@ -97,7 +97,7 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
       }
     }
   }
-  if (phases > 1)
+  if (phases > 1) {
     ES_LOOP for (; k < p->quads; k++, w += step) {
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + k * 4);
@@ -107,6 +107,7 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
         }
       }
     }
+  }
   ES_UNROLL for (int i = 0; i < R * G * V; i++) {
     const int r = i / (G * V), g = i / V % G, v = i % V;
     ES_UNROLL for (int f = 1; f < phases; f++) acc[0][i] = es_iadd(acc[0][i], acc[f][i]);
@@ -144,7 +145,7 @@ ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, 
       }
     }
   }
-  if (phases > 1)
+  if (phases > 1) {
     ES_LOOP for (; k < n; k++, w += step) {
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + index[k] * 4);
@@ -152,6 +153,7 @@ ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, 
             es_dot(acc[0][r * V + v], w + v * ES_W * 4, x, p->pairs);
       }
     }
+  }
   ES_UNROLL for (int i = 0; i < R * V; i++) {
     const int at = lane + i % V * ES_W;
     ES_UNROLL for (int f = 1; f < phases; f++) acc[0][i] = es_iadd(acc[0][i], acc[f][i]);
