@@ -51,8 +51,8 @@ def check(case, folder):
     known = {value.name for value in prepared.get_inputs()}
     results = prepared.run(None, {name: feed for name, feed in feeds.items() if name in known})
     got = dict(zip([output.name for output in prepared.get_outputs()], results, strict=True))
-    # ONNX Runtime writes the lowest float where Attention's definition has -inf, and its DFT is less
-    # exact than ours: the suite's own results settle where the two disagree.
+    # ONNX Runtime writes the lowest float where Attention's definition has -inf, and its DFT is
+    # less exact than ours: the suite's own results settle where the two disagree.
     stated = case.data_sets[0][1]
     for output, expected, reference in zip(original.get_outputs(), want, stated, strict=True):
         if not (same(got[output.name], expected) or same(got[output.name], reference)):
