@@ -134,23 +134,11 @@ def prune_model(
         EdgeseqError: bad input; nothing is written then.
     """
     from edgeseq import pipeline
-    from edgeseq.frontends import load
-    from edgeseq.ir.settings import Settings
     from edgeseq.train import compress, write_back
 
     _check_sparsity(options, required=True)
-    if options.output.exists() and not options.force:
-        raise UsageError(
-            f"the output file '{options.output}' exists", fix="another -o, or --force to replace it"
-        )
-    imported = load.load(spec)
-    model = imported.model
-    _mark_states(model, options)
-    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
-    pipeline.prepare(model, settings, passes=pipeline.PASSES[:1])
-    _mark_states(model, options)
     # Without the code that computes shapes it runs several times faster; weights keep their names.
-    pipeline.prepare(model, settings, passes=pipeline.PASSES[1:5])
+    model = _load_for_rewrite(spec, options, pipeline.PASSES[1:5])
     done = compress.compress(
         model, options.sparse, options.seed, progress or _silent, options.cost_table
     )
@@ -172,22 +160,9 @@ def quantize_model(
     Raises:
         EdgeseqError: bad input, or too large an error; nothing is written then.
     """
-    from edgeseq import pipeline
-    from edgeseq.frontends import load
-    from edgeseq.ir.settings import Settings
     from edgeseq.quantize import command
 
-    if options.output.exists() and not options.force:
-        raise UsageError(
-            f"the output file '{options.output}' exists", fix="another -o, or --force to replace it"
-        )
-    imported = load.load(spec)
-    model = imported.model
-    _mark_states(model, options)
-    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
-    pipeline.prepare(model, settings, passes=pipeline.PASSES[:1])
-    _mark_states(model, options)
-    pipeline.prepare(model, settings, passes=_BEFORE_QUANTIZE)
+    model = _load_for_rewrite(spec, options, _BEFORE_QUANTIZE)
     done = command.apply(
         model,
         options.quantize,
@@ -201,6 +176,25 @@ def quantize_model(
 
 
 # What makes layers of a model easier to see and leaves its interface alone.
+def _load_for_rewrite(spec: str | Path, options: CompileOptions, passes: Sequence[str]) -> ir.Model:
+    """Load a model whose rewritten form goes to the file `options.output`, through `passes`."""
+    from edgeseq import pipeline
+    from edgeseq.frontends import load
+    from edgeseq.ir.settings import Settings
+
+    if options.output.exists() and not options.force:
+        raise UsageError(
+            f"the output file '{options.output}' exists", fix="another -o, or --force to replace it"
+        )
+    model = load.load(spec).model
+    _mark_states(model, options)
+    settings = Settings(options.shapes, options.dims, options.consts, options.stream)
+    pipeline.prepare(model, settings, passes=pipeline.PASSES[:1])
+    _mark_states(model, options)
+    pipeline.prepare(model, settings, passes=passes)
+    return model
+
+
 _BEFORE_QUANTIZE = (
     "fold-constants",
     "eliminate-identity",

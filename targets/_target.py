@@ -28,6 +28,20 @@ class Isa:
     int8: bool = False
 
 
+ARMV8 = (
+    Isa("neon", "neon", "generic", {"mattr": ["+neon"]}),
+    Isa(
+        "neon-dotprod",
+        "neondot",
+        "generic+dotprod",
+        {"mattr": ["+neon"]},
+        ("-march=armv8.2-a+dotprod",),
+        int8=True,
+    ),
+)
+"""Of 64-bit ARM, whoever made it: what every processor has, and dot products of int8."""
+
+
 class Form(enum.Enum):
     """What the compiled files of a target are."""
 

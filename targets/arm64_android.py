@@ -4,24 +4,14 @@ The NDK's compiler is used where ANDROID_NDK_HOME is set; without it zig's, to t
 because the library calls nothing of Android.
 """
 
-from edgeseq.targets._target import Isa, Target
+from edgeseq.targets._target import ARMV8, Target
 
 TARGET = Target(
     name="arm64-android",
     summary="Android on ARM64: libraries, CMake package, Kotlin class over JNI, Gradle module",
     triple="aarch64-linux-android",
     tvm={"kind": "llvm", "mtriple": "aarch64-unknown-linux-android"},
-    isas=(
-        Isa("neon", "neon", "generic", {"mattr": ["+neon"]}),
-        Isa(
-            "neon-dotprod",
-            "neondot",
-            "generic+dotprod",
-            {"mattr": ["+neon"]},
-            ("-march=armv8.2-a+dotprod",),
-            int8=True,
-        ),
-    ),
+    isas=ARMV8,
     generated="neon",
     machines=(),
     link=("-Wl,-z,max-page-size=16384",),

@@ -4,24 +4,14 @@
 chosen at init.
 """
 
-from edgeseq.targets._target import Isa, Target
+from edgeseq.targets._target import ARMV8, Target
 
 TARGET = Target(
     name="arm64-linux",
     summary="Linux on ARM64 (Raspberry Pi, servers): shared and static library, NEON",
     triple="aarch64-linux-gnu",
     tvm={"kind": "llvm", "mtriple": "aarch64-unknown-linux-gnu"},
-    isas=(
-        Isa("neon", "neon", "generic", {"mattr": ["+neon"]}),
-        Isa(
-            "neon-dotprod",
-            "neondot",
-            "generic+dotprod",
-            {"mattr": ["+neon"]},
-            ("-march=armv8.2-a+dotprod",),
-            int8=True,
-        ),
-    ),
+    isas=ARMV8,
     generated="neon",
     machines=("aarch64",),
     engines=("qemu",),

@@ -19,6 +19,7 @@ from edgeseq import registry
 from edgeseq.errors import ToolchainError
 
 HERE = Path(__file__).parent
+ENGINES = HERE.parents[1] / "edgeseq" / "engines"
 FAMILIES = {name: registry.find("kernels", name).KERNELS for name in registry.names("kernels")}
 KERNELS = [(family, kernel) for family, kernels in FAMILIES.items() for kernel in kernels]
 
@@ -73,7 +74,8 @@ class Libraries:
         made = [_build.compile_object(isa, text, stem.with_suffix(".o"))]
         if isa.emulator:
             driver = (HERE / "driver.c").read_text()
-            made.append(_build.compile_object(isa, driver, stem.with_suffix(".driver.o")))
+            output = stem.with_suffix(".driver.o")
+            made.append(_build.compile_object(isa, driver, output, includes=[ENGINES]))
         return _build.link(isa, made, stem.with_suffix(".new"))
 
 
