@@ -26,6 +26,40 @@ def matmul(a: dict[str, Array], attributes: dict[str, Any]) -> list[Array]:
     return [y + a["B"] if "B" in a else y]
 
 
+def conv(a: dict[str, Array], attributes: dict[str, Any]) -> list[Array]:
+    """By its definition: tap after tap, on integers; a scale for each batch element."""
+    x, w, groups = a["X"], a["W"].astype(np.int64), attributes["group"]
+    image = tuple(range(1, x.ndim))
+    fixed = F(attributes.get("x_scale", 0.0))
+    s = (
+        fixed
+        if fixed
+        else _exact.dynamic_scale(x.reshape(len(x), -1)).reshape(-1, *[1] * len(image))
+    )
+    zero_point = attributes.get("x_zero_point", 127) if fixed else 127
+    centred = _exact.quantize(x, s, zero_point).astype(np.int64) - zero_point
+    rank = x.ndim - 2
+    pads, strides, dilations = (attributes[n] for n in ("pads", "strides", "dilations"))
+    centred = np.pad(centred, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
+    reach = [d * (k - 1) for d, k in zip(dilations, w.shape[2:], strict=True)]
+    out = [(n - r - 1) // t + 1 for n, r, t in zip(centred.shape[2:], reach, strides, strict=True)]
+    grouped = centred.reshape(len(x), groups, -1, *centred.shape[2:])
+    weights = w.reshape(groups, -1, *w.shape[1:])
+    total = np.zeros((len(x), groups, weights.shape[1], *out), np.int64)
+    for tap in np.ndindex(*w.shape[2:]):
+        at = tuple(
+            slice(k * d, k * d + (n - 1) * t + 1, t)
+            for k, d, n, t in zip(tap, dilations, out, strides, strict=True)
+        )
+        seen = grouped[(slice(None), slice(None), slice(None), *at)]
+        taps = weights[(slice(None), slice(None), slice(None), *tap)]
+        total += np.einsum("goc,ngc...->ngo...", taps, seen)
+    sums = total.reshape(len(x), -1, *out).astype(F)
+    channels = (-1, *[1] * rank)
+    y = np.asarray(sums * (s * a["W_scale"].reshape(channels)))
+    return [y + a["B"].reshape(channels) if "B" in a else y]
+
+
 def cell(op_type: str, a: dict[str, Array], attributes: dict[str, Any]) -> list[Array]:
     """Return Y, Y_h and, of an LSTM, Y_c."""
     direction = attributes.get("direction", "forward")

@@ -51,7 +51,8 @@ def model_of(
     }
     graph = ir.Graph(list(values.values()), [], nodes=[], opset_imports={"": 26}, name="g")
     model = ir.Model(graph, ir_version=11)
-    ranks = {"QuantizedMatMul": (arrays["X"].ndim,), "QuantizedLSTM": (4, 3, 3)}.get(
+    one = (arrays["X"].ndim,)
+    ranks = {"QuantizedMatMul": one, "QuantizedConv": one, "QuantizedLSTM": (4, 3, 3)}.get(
         op_type, (4, 3)
     )
     node = dialect.node(model, op_type, [values.get(n) for n in inputs], attributes, len(ranks))
@@ -167,6 +168,52 @@ def test_matmul_has_the_bits_of_numpy(shape: tuple[int, ...], bias: bool, x_scal
         attributes["x_zero_point"] = 33
     model = model_of("QuantizedMatMul", arrays, ["X", "W", "W_scale", "B"], attributes)
     same_bits(by_ort(model, arrays)[0], reference.matmul(arrays, attributes)[0])
+
+
+# The input, the weight, and the attributes beside the scale.
+CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 4, 9), (6, 2, 3), {"group": 2, "pads": [1, 2], "strides": [2], "dilations": [2]}),
+    ((1, 1, 40), (5, 1, 16), {"strides": [8]}),
+    ((3, 5, 1), (7, 5, 1), {}),
+    ((2, 6, 4, 11), (6, 1, 3, 3), {"group": 6, "pads": [0, 1, 2, 1]}),
+    ((1, 9, 5, 13), (16, 9, 3, 5), {"pads": [1, 2, 1, 2], "strides": [1, 2]}),
+    ((2, 600, 3), (4, 600, 3), {"pads": [2, 0]}),
+]
+
+
+@pytest.mark.parametrize("x_scale", [0.0, 0.02])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("shape", "weight", "more"), CONVOLUTIONS)
+def test_convolution_has_the_bits_of_numpy(
+    shape: tuple[int, ...],
+    weight: tuple[int, ...],
+    more: dict[str, Any],
+    bias: bool,
+    x_scale: float,
+) -> None:
+    random = np.random.default_rng(2)
+    arrays = {
+        "X": random.normal(size=shape).astype(np.float32) * 3,
+        "W": random.integers(-127, 128, weight, np.int8),
+        "W_scale": random.uniform(1e-3, 2e-2, weight[0]).astype(np.float32),
+        "B": random.normal(size=weight[0]).astype(np.float32),
+    }
+    if not bias:
+        del arrays["B"]
+    rank = len(shape) - 2
+    usual = {"group": 1, "strides": [1] * rank, "dilations": [1] * rank, "pads": [0] * 2 * rank}
+    attributes: dict[str, Any] = {**usual, **more, "x_scale": x_scale}
+    if x_scale:
+        attributes["x_zero_point"] = 33
+    model = model_of("QuantizedConv", arrays, ["X", "W", "W_scale", "B"], attributes)
+    want = reference.conv(arrays, attributes)[0]
+    same_bits(by_ort(model, arrays)[0], want)
+    inputs = {n: torch.from_numpy(a) for n, a in arrays.items()}
+    (got,) = Interpreter(model, None)(inputs).values()
+    same_bits(got.numpy(), want)
+    node = next(iter(model.graph))
+    dialect.infer(node)
+    assert list(node.outputs[0].shape or ()) == list(want.shape)
 
 
 def test_extreme_rows() -> None:

@@ -1,7 +1,7 @@
-"""`QuantizedGRU`, `QuantizedLSTM`, `QuantizedRNN`, `QuantizedMatMul`: integers where it counts.
+"""`QuantizedGRU`, `QuantizedLSTM`, `QuantizedRNN`, `QuantizedMatMul`, `QuantizedConv`.
 
-ONNX has no recurrent cell of int8 weights and activations, and no product that quantizes its input
-step by step. These functions of the `edgeseq` domain say both with standard operators, each a
+ONNX has no recurrent cell of int8 weights and activations, and no product that quantizes its
+input step by step. These functions of the `edgeseq` domain say both with standard operators, each a
 single float32 or integer operation, so that whoever runs the body gets the bits of the kernels:
 
     u   = clamp(round(v / s) + zp, 0, 254)          quantize(v, s, zp), half to even
@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 import onnx
 import onnx_ir as ir
 
-from edgeseq.ir.dialect import cells, exact
+from edgeseq.ir.dialect import cells, conv, exact
 from edgeseq.ir.dialect.text import DOMAIN, Variant, quantized
 
-OPS = frozenset({"QuantizedGRU", "QuantizedLSTM", "QuantizedRNN", "QuantizedMatMul"})
+PRODUCTS = frozenset({"QuantizedMatMul", "QuantizedConv"})
+OPS = frozenset({"QuantizedGRU", "QuantizedLSTM", "QuantizedRNN", *PRODUCTS})
 OPSET = 26
 _OVERLOADS = 10  # the version of ONNX's format that brought them
 H_SCALE = 1.0 / 127
@@ -37,6 +38,7 @@ _SIGNATURES = {
     "QuantizedLSTM": (_CELL, f"{_STATE}, initial_c", "Y, Y_h, Y_c"),
     "QuantizedRNN": (f"{_CELL}, activations", _STATE, "Y, Y_h"),
     "QuantizedMatMul": (_SCALES, "X, W, W_scale, B", "Y"),
+    "QuantizedConv": (f"{conv.ATTRIBUTES}, {_SCALES}", "X, W, W_scale, B", "Y"),
 }
 
 
@@ -76,7 +78,8 @@ def variant(made: ir.Node) -> Variant:
     """Read off a node which of the bodies it calls."""
     get = made.attributes
     given = [value is not None for value in made.inputs] + [False] * 9
-    bias = given[3] if made.op_type == "QuantizedMatMul" else given[5]
+    bias = given[3] if made.op_type in PRODUCTS else given[5]
+    weight = made.inputs[1]
     activations = get.get_strings("activations", ("Tanh",))
     return Variant(
         direction=get.get_string("direction", "forward"),
@@ -88,6 +91,7 @@ def variant(made: ir.Node) -> Variant:
         lens=given[6],
         h0=given[7],
         c0=given[8],
+        rank=len(weight.shape) if weight is not None and weight.shape is not None else 0,
         op_type=made.op_type,
     )
 
@@ -95,7 +99,8 @@ def variant(made: ir.Node) -> Variant:
 def body(op_type: str, chosen: Variant) -> ir.Function:
     """Return the function of one variant."""
     attributes, inputs, outputs = _SIGNATURES[op_type]
-    lines = _matmul(chosen) if op_type == "QuantizedMatMul" else cells.lines(chosen)
+    bodies = {"QuantizedMatMul": _matmul, "QuantizedConv": conv.lines}
+    lines = bodies.get(op_type, cells.lines)(chosen)
     text = (
         f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}, "{DOMAIN}" : 1]>\n'
         f"{op_type} <{attributes}> ({inputs}) => ({outputs})\n{{\n"
@@ -109,13 +114,16 @@ def body(op_type: str, chosen: Variant) -> ir.Function:
 
 def infer(made: ir.Node) -> None:
     """Set type and shape of a call's outputs, as far as those of its inputs are known."""
-    x, weights = made.inputs[0], made.inputs[1 if made.op_type == "QuantizedMatMul" else 2]
+    x, weights = made.inputs[0], made.inputs[1 if made.op_type in PRODUCTS else 2]
     for output in made.outputs:
         output.dtype = ir.DataType.FLOAT
     if x is None or weights is None or x.shape is None or weights.shape is None:
         return
     if made.op_type == "QuantizedMatMul":
         made.outputs[0].shape = ir.Shape([*x.shape[:-1], weights.shape[1]])
+        return
+    if made.op_type == "QuantizedConv":
+        made.outputs[0].shape = conv.output_shape(made, x.shape, weights.shape)
         return
     state = [weights.shape[0], x.shape[1], weights.shape[2]]
     made.outputs[0].shape = ir.Shape([x.shape[0], *state])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 DOMAIN = "edgeseq"
 SMALLEST = 2.0**-100  # a dynamic scale is at least this over 127, and flushing rounds to its ulp
@@ -23,6 +24,7 @@ class Variant:
         lens: `sequence_lens` is given.
         h0: `initial_h` is given.
         c0: `initial_c` is given.
+        rank: Convolution: axes of X.
     """
 
     op_type: str
@@ -35,11 +37,14 @@ class Variant:
     lens: bool = False
     h0: bool = False
     c0: bool = False
+    rank: int = 0
 
     def overload(self) -> str:
         """The variant as a name: `forward_xfix_hfix_lbr_b_h0`."""
         words = ["xdyn" if self.dynamic_x else "xfix", "b" * self.bias]
-        if self.op_type != "QuantizedMatMul":
+        if self.op_type == "QuantizedConv":
+            words.insert(0, f"{self.rank - 2}d")
+        elif self.op_type != "QuantizedMatMul":
             words = [self.direction, *words, "hdyn" if self.dynamic_h else "hfix"]
             words += ["lens" * self.lens, "h0" * self.h0, "c0" * self.c0]
         if self.op_type == "QuantizedGRU" and not self.reset_first:
@@ -54,16 +59,24 @@ def scalar(name: str, value: float) -> str:
     return f"{name} = Constant<value_float = {float(value)!r}> ()"
 
 
-def quantized(value: str, name: str, *, dynamic: bool, zero_point: str | None = None) -> list[str]:
+def quantized(
+    value: str,
+    name: str,
+    *,
+    dynamic: bool,
+    zero_point: str | None = None,
+    axes: Sequence[int] = (-1,),
+) -> list[str]:
     """Lines that make `<name>_int`, the int32 `u - zp`, and its scale `<name>_s`.
 
     Args:
-        value: What is quantized; a scale is that of a row along its last axis.
+        value: What is quantized.
         name: Prefix of the names; a static scale is the attribute `<name>_scale`.
         dynamic: The scale comes from the values.
         zero_point: Attribute with the zero point of a static scale; None: 127.
+        axes: A dynamic scale is that of all values along these axes.
     """
-    lines = scale(value, name) if dynamic else []
+    lines = scale(value, name, axes) if dynamic else []
     if zero_point is not None and not dynamic:
         lines += [
             f"{name}_zero_int = Constant<value_int: int = @{zero_point}> ()",
@@ -79,10 +92,10 @@ def static(name: str) -> str:
     return f"{name}_s = Constant<value_float: float = @{name}_scale> ()"
 
 
-def scale(value: str, name: str) -> list[str]:
+def scale(value: str, name: str, axes: Sequence[int] = (-1,)) -> list[str]:
     """`max(max|v|, 2^-100) / 127` of each row: never a division by zero."""
     return [
-        f"{name}_axis = Constant<value_ints = [-1]> ()",
+        f"{name}_axis = Constant<value_ints = [{', '.join(map(str, axes))}]> ()",
         scalar(f"{name}_smallest", SMALLEST),
         scalar(f"{name}_top", 127),
         f"{name}_abs = Abs ({value})",
