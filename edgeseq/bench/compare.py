@@ -98,7 +98,7 @@ def bench_model(
         sides: dict[str, Side] = {"edgeseq": ours, **_others(model, reference, work, dist)}
         if whole:
             calls = max(1, calls // (work.steps or 1))
-        difference = _same(sides, 1 if whole else calls, exact=not _compressed(dist))
+        difference = _same(sides, 1 if whole else calls, exact=not compressed(dist))
         timings = harness.interleave(sides, rounds, calls, progress)
         single = min(calls, SINGLE)
         latency, cold = harness.single_calls(sides, -(-rounds // 3), single, -(-rounds // 3))
@@ -184,7 +184,7 @@ def _constants(
     return constants
 
 
-def _compressed(dist: Path) -> bool:
+def compressed(dist: Path) -> bool:
     """Whether the artifact was pruned or quantized: it computes something near the model."""
     flags = json.loads((dist / "manifest.json").read_text(encoding="utf-8"))["flags"]
     return bool(flags.get("quantize") or flags.get("sparse"))

@@ -38,18 +38,29 @@ def _show(report: WebReport, processor: str) -> None:
                 f"{spread.median:.1f}",
                 f"{spread.p10:.1f} - {spread.p90:.1f}",
                 f"{report.p99[side]:.1f}",
-                f"{report.start_ms[side]:.0f} ms",
+                f"{report.start_ms[side].median:.1f} ms",
+                f"{report.again_ms[side].median:.1f} ms",
                 _output.size(report.bytes[side]),
                 "" if ratio is None else f"{ratio.median:.1f}x ({ratio.p10:.1f} - {ratio.p90:.1f})",
                 "" if ratio is None else f"{report.difference[side]:.1e}",
             )
         )
-    head = ["", "us a step", "p10 - p90", "p99", "first step", "fetched", "edgeseq is faster by"]
+    head = [
+        "",
+        "us a step",
+        "p10 - p90",
+        "p99",
+        "start",
+        "again",
+        "fetched",
+        "edgeseq is faster by",
+    ]
     _output.table([*head, "difference"], rows)
     versions = "".join(f", {name} {version}" for name, version in report.versions.items())
     click.echo(
         f"{report.model} on wasm in Node {report.node}{versions}; "
-        f"{report.rounds} rounds of {report.calls} steps, by the wall clock\n{processor}"
+        f"{report.rounds} rounds of {report.calls} steps by processor time; p99 and starts (to the "
+        f"first output: fresh processes, then again) by the wall clock\n{processor}"
     )
     if report.processor_share < 0.95:
         click.echo(f"the machine was busy: a processor {report.processor_share:.0%} of the time")

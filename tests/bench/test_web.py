@@ -33,6 +33,7 @@ def test_times(step: Path) -> None:
     assert report.model == "step"
     assert 0 < report.microseconds["edgeseq"].median < 1e5
     assert report.bytes["edgeseq"] < 60_000
+    assert 0 < report.again_ms["edgeseq"].median < report.start_ms["edgeseq"].median
     if peer() is not None:
         assert report.difference["onnxruntime-web"] < 1e-3
         assert report.ratio["onnxruntime-web"].median > 0
