@@ -99,11 +99,13 @@ def dynamic_scale(v: Array) -> Array:
     return np.asarray(largest / F(127))
 
 
-def quantize(v: Array, scale: Array | np.float32, zero_point: int = MIDDLE) -> Array:
-    """clip(round(v / scale) + zero_point, 0, 254) as uint8; a NaN becomes the zero point."""
+def quantize(
+    v: Array, scale: Array | np.float32, zero_point: int = MIDDLE, top: int = LEVELS
+) -> Array:
+    """clip(round(v / scale) + zero_point, 0, top) as uint8; a NaN becomes the zero point."""
     t = np.rint(v / scale)
     t = np.where(np.isnan(t), F(0), t)
-    return np.clip(t + F(zero_point), F(0), F(LEVELS)).astype(np.uint8)
+    return np.clip(t + F(zero_point), F(0), F(top)).astype(np.uint8)
 
 
 def product(u: Array, zero_point: int, w: Array) -> Array:

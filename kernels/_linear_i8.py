@@ -24,6 +24,7 @@ def pack(
     bias: Array | None = None,
     *,
     x_scale: float,
+    wide: bool = False,
     layout: str = "",
 ) -> q.Packed:
     """Pack the CONST arguments.
@@ -33,16 +34,19 @@ def pack(
         scale: float32 [N].
         bias: float32 [N], or None.
         x_scale: 0: each row of x has its own.
+        wide: x has levels up to 255, not 254.
         layout: "", "b16x4" or "b8x4".
     """
     part = np.ascontiguousarray(w.T)[None]
+    if wide and not q.wide_fits(part):
+        raise ValueError("two neighbouring weights of -128 and 256 levels: no kernel adds them")
     width = q.WIDTHS[layout]
     bias = np.zeros(w.shape[1], np.float32) if bias is None else bias
     header = np.zeros(q.HEADER, np.float32)
     header[0] = x_scale
     panels = q.pack_head([(part, scale[None])], bias[None], width or q.PANEL)
     head = np.concatenate([header, panels, np.zeros(q.PANEL, np.float32)])
-    sizes = {"pairs": int(q.pairs_fit(part))}
+    sizes = {"pairs": int(q.pairs_fit(part, wide=wide)), "wide": int(wide)}
     end = np.zeros(q.OVERREAD, np.int8)
     if not width:
         return q.Packed({"w": np.concatenate([q.pack_dense([part]), end]), "head": head}, sizes)
@@ -90,7 +94,7 @@ def reference(case: Case) -> dict[str, Array]:
     x = raw["x"].astype(np.float32)
     fixed = np.float32(raw["x_scale"])
     by = np.full((len(x), 1), fixed) if fixed else exact.dynamic_scale(x)
-    u = exact.quantize(x, by, s["x_zero"])
+    u = exact.quantize(x, by, s["x_zero"], exact.LEVELS + s["wide"])
     sums = exact.product(u, s["x_zero"], raw["w"].T)
     dense = activate(sums * (by * raw["scale"]) + raw["bias"], s["act"])
     y = np.full(s["M"] * s["ldy"], UNTOUCHED, np.float32)
@@ -107,6 +111,9 @@ def cases(rng: np.random.Generator, layout: str) -> Iterator[Case]:
         yield _case(rng, layout, (rows, outputs, inputs), NUMBERS[i % len(NUMBERS)])
     for act in gemm.ACTIVATIONS.values():
         yield _case(rng, layout, (3, 37, 10), NUMBERS[act % 2], act=act, gap=3)
+    for zero, pairs in ((0, True), (128, False), (255, True)):
+        wide = Numbers(x_scale=0.009, x_zero=zero, pairs=pairs, density=0.7)
+        yield _case(rng, layout, (5, 21, 70), wide, wide=True)
 
 
 def _case(
@@ -117,16 +124,20 @@ def _case(
     *,
     act: int = 0,
     gap: int = 0,
+    wide: bool = False,
 ) -> Case:
     rows, outputs, inputs = shape
     x = rng.standard_normal((rows, inputs)).astype(np.float32)
     w = np.ascontiguousarray(draw_weights(rng, numbers, 1, outputs, inputs)[0].T)
+    if wide and not numbers.pairs:
+        w[1::2] = np.maximum(w[1::2], -127)  # two neighbours of -128 are refused
+        w[:2], x[:, :2] = [[-128], [-127]], -9.0  # the largest sum there is, at level 0
     scale = (rng.uniform(0.5, 1.5, outputs) / (127 * np.sqrt(inputs + 1))).astype(np.float32)
     bias = rng.standard_normal(outputs).astype(np.float32)
     memory = np.full((rows, inputs + gap), np.nan, np.float32)
     memory[:, :inputs] = x
     flat = memory.reshape(-1)
-    packed = pack(w, scale, bias, x_scale=numbers.x_scale, layout=layout)
+    packed = pack(w, scale, bias, x_scale=numbers.x_scale, wide=wide, layout=layout)
     sizes = {"M": rows, "N": outputs, "K": inputs, "ldx": inputs + gap, "ldy": outputs + gap}
     sizes |= {"act": act, "x_zero": numbers.x_zero if numbers.x_scale else exact.MIDDLE}
     return Case(
@@ -143,7 +154,7 @@ def kernel(name: str, source: str, layout: str) -> Kernel:
     return Kernel(
         name=name,
         source=source,
-        sizes=("M", "N", "K", *blocks, "ldx", "ldy", "act", "x_zero", "pairs"),
+        sizes=("M", "N", "K", *blocks, "ldx", "ldy", "act", "x_zero", "wide", "pairs"),
         args=(
             Arg("x", Role.IN),
             Arg("w", Role.CONST, "int8"),

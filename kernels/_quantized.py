@@ -36,14 +36,24 @@ class Packed:
     sizes: dict[str, int]
 
 
-def pairs_fit(*weights: Array) -> bool:
-    """Whether no two neighbouring inputs, 2k and 2k + 1, exceed what sixteen bits can hold."""
-    return all(_largest_pair(w) <= PAIR_LIMIT for w in weights)
+def pairs_fit(*weights: Array, wide: bool = False) -> bool:
+    """Whether no two neighbouring inputs, 2k and 2k + 1, exceed what sixteen bits can hold.
+
+    Args:
+        weights: int8 [.., inputs].
+        wide: The other factor goes up to 255, not 254.
+    """
+    return all(int(np.abs(_pairs(w)).max(initial=0)) <= PAIR_LIMIT - wide for w in weights)
 
 
-def _largest_pair(w: Array) -> int:
+def wide_fits(w: Array) -> bool:
+    """Whether products with inputs up to 255 fit: signed ones stop at 2 * 128 * 128 - 1."""
+    return int(_pairs(w).min(initial=0)) > 2 * np.iinfo(np.int8).min
+
+
+def _pairs(w: Array) -> Array:
     even = np.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, w.shape[-1] % 2)]).astype(np.int16)
-    return int(np.abs(even[..., ::2] + even[..., 1::2]).max(initial=0))
+    return np.asarray(even[..., ::2] + even[..., 1::2])
 
 
 def blocks(w: Array, outputs: int) -> Array:

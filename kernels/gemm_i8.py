@@ -7,9 +7,11 @@ from edgeseq.kernels import _quantized as q
 from edgeseq.kernels._family import Array
 
 
-def pack(w: Array, scale: Array, bias: Array | None = None, *, x_scale: float) -> q.Packed:
+def pack(
+    w: Array, scale: Array, bias: Array | None = None, *, x_scale: float, wide: bool = False
+) -> q.Packed:
     """Pack w int8 [K, N], its scales [N] and bias [N]; x_scale 0: each row of x has its own."""
-    return linear.pack(w, scale, bias, x_scale=x_scale)
+    return linear.pack(w, scale, bias, x_scale=x_scale, wide=wide)
 
 
 def unpack(packed: q.Packed, inputs: int, outputs: int) -> Array:

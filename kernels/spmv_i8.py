@@ -8,10 +8,16 @@ from edgeseq.kernels._family import Array
 
 
 def pack(
-    w: Array, scale: Array, bias: Array | None = None, *, x_scale: float, layout: str = "b16x4"
+    w: Array,
+    scale: Array,
+    bias: Array | None = None,
+    *,
+    x_scale: float,
+    wide: bool = False,
+    layout: str = "b16x4",
 ) -> q.Packed:
     """Pack w int8 [K, N], its scales [N] and bias [N]; x_scale 0: each row of x has its own."""
-    return linear.pack(w, scale, bias, x_scale=x_scale, layout=layout)
+    return linear.pack(w, scale, bias, x_scale=x_scale, wide=wide, layout=layout)
 
 
 def unpack(packed: q.Packed, inputs: int, outputs: int, layout: str = "b16x4") -> Array:

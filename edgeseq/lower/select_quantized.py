@@ -123,6 +123,8 @@ def _linear(node: ir.Node, shapes: Shapes) -> Choice | str:
         "act": gemm.ACTIVATIONS[activation],
         "x_zero": node.attributes.get_int("x_zero_point", 127) if x_scale else 127,
     }
+    if not _fits(node):
+        return "two neighbouring weights of -128 and 256 levels of the input"
     rows = Size.of(1)
     for dim in shapes.of(node.inputs[0])[:-1]:
         rows = rows * size(dim)
@@ -141,7 +143,9 @@ def _linear(node: ir.Node, shapes: Shapes) -> Choice | str:
     )
 
     def stored(layout: str) -> Choice:
-        packed = _linear_i8.pack(w, scale, bias, x_scale=x_scale, layout=layout)
+        packed = _linear_i8.pack(
+            w, scale, bias, x_scale=x_scale, wide=dialect.variant(node).wide, layout=layout
+        )
         ending = f"_{layout}" if layout else "gemm_i8"
         kernels = (*gemm_i8.KERNELS, *spmv_i8.KERNELS)
         return _stored(base, next(k for k in kernels if k.name.endswith(ending)), packed)
@@ -213,7 +217,14 @@ def with_kernels(model: ir.Model) -> frozenset[ir.OperatorIdentifier]:
         if node.domain == dialect.DOMAIN and node.op_type in OPS:
             count = 4 if node.op_type == "QuantizedMatMul" else 6
             given = [value for value in node.inputs[1:count] if value is not None]
-            fixed = all(constant(value) is not None for value in given)
+            fixed = all(constant(value) is not None for value in given) and _fits(node)
             key = node.op_identifier()
             found[key] = found.get(key, True) and fixed
     return frozenset(key for key, fixed in found.items() if fixed)
+
+
+def _fits(node: ir.Node) -> bool:
+    """Whether the kernels can add up what the node multiplies."""
+    w = constant(node.inputs[1])
+    wide = node.op_type == "QuantizedMatMul" and dialect.variant(node).wide
+    return not wide or w is None or _quantized.wide_fits(w.T)

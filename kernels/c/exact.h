@@ -10,6 +10,9 @@
 
 #define ES_SMALLEST 7.88860905e-31f /* 2^-100 */
 
+/* What es_dot wants subtracted from inputs in 0..254 (wide: in 0..255). */
+ES_FN int es_dot_zero(const int wide) { return ES_DOT_ZERO ? ES_DOT_ZERO + wide : 0; }
+
 /* a * b + c with two roundings. */
 ES_FN es_v es_product_add(es_v a, es_v b, float c) { return es_add(es_product(a, b), es_set(c)); }
 
@@ -110,11 +113,12 @@ ES_FN float es_dynamic_scale(int n, const float *x) {
 }
 
 /*
- * q[i] = clamp(round(x[i] / scale) + zero, 0, 254) - ES_DOT_ZERO; a NaN becomes `zero`. q has room for
- * n rounded up to whole vectors.
+ * q[i] = clamp(round(x[i] / scale) + zero, 0, 254 + wide) - es_dot_zero(wide); a NaN becomes `zero`.
+ * q has room for n rounded up to whole vectors.
  */
-ES_FN void es_quantize(int n, const float *x, float scale, int zero, uint8_t *q) {
-  const es_v low = es_set((float)-zero), none = es_set(0.0f), high = es_set((float)(254 - zero));
+ES_FN void es_quantize_upto(int n, const float *x, float scale, int zero, int wide, uint8_t *q) {
+  const es_v low = es_set((float)-zero), none = es_set(0.0f);
+  const es_v high = es_set((float)(254 + wide - zero));
   const es_v by = es_set(scale);
   ES_LOOP for (int i = 0; i < n; i += ES_W) {
     const es_v v = n - i >= ES_W ? es_load(x + i) : es_load_n(x + i, n - i);
@@ -122,8 +126,12 @@ ES_FN void es_quantize(int n, const float *x, float scale, int zero, uint8_t *q)
     /* Both parts are 0 where t is a NaN, and one of them where it is not. */
     const es_v above = es_min(es_max(none, t), high), below = es_max(es_min(none, t), low);
     const es_i k = es_to_int(es_add(above, below));
-    es_store_u8(q + i, es_iadd(k, es_iset(zero - ES_DOT_ZERO)));
+    es_store_u8(q + i, es_iadd(k, es_iset(zero - es_dot_zero(wide))));
   }
+}
+
+ES_FN void es_quantize(int n, const float *x, float scale, int zero, uint8_t *q) {
+  es_quantize_upto(n, x, scale, zero, 0, q);
 }
 
 #endif

@@ -15,7 +15,7 @@
 #define ES_LINEAR_ROWS 64 /* rows quantized at once; known to kernels/gemm_i8.py */
 
 typedef struct {
-  int M, N, K, ldx, ldy, act, x_zero;
+  int M, N, K, ldx, ldy, act, x_zero, wide;
   int width; /* outputs of a panel: 16 or 8 */
   const float *x, *head;
   float *y;
@@ -45,8 +45,8 @@ ES_FN void es_linear_run(const es_linear_i8 *a, const es_part *part, float *scra
   ES_LOOP for (int m = 0; m < a->M; m += ES_LINEAR_ROWS) {
     const int n = es_least(a->M - m, ES_LINEAR_ROWS);
     es_part p = *part;
-    es_quantize_rows(n, a->K, a->x + (ptrdiff_t)m * a->ldx, a->ldx, a->head[0], a->x_zero, rows,
-                     bytes, scratch);
+    es_quantize_rows_upto(n, a->K, a->x + (ptrdiff_t)m * a->ldx, a->ldx, a->head[0], a->x_zero,
+                          a->wide, rows, bytes, scratch);
     ES_LOOP for (int u = 0; u < a->N; u += a->width) {
       if (!p.count)
         p.width = es_least(a->width, es_round_up(a->N, 4) - u);

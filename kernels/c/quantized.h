@@ -30,6 +30,7 @@ typedef struct {
   const int8_t *w;       /* the first block */
   const uint16_t *count; /* of each gate: blocks; 0: all are there */
   const uint16_t *index;
+  int wide; /* inputs lie in 0..255, not 0..254 */
 } es_part;
 
 /* R rows of quantized inputs, and where their products go: y[r * ldy + g * ES_PANEL]. */
@@ -63,7 +64,7 @@ ES_FN void es_part_skip(es_part *p) {
 /* acc = -zero * the sum of the weights, as the inputs are stored. */
 ES_FN es_i es_dot_start(const es_part *p, int gate, int lane) {
   const es_i sums = es_to_int(es_load(p->head + (gate * 2 + 1) * p->pitch + lane));
-  return es_imul(sums, es_iset(ES_DOT_ZERO - p->zero));
+  return es_imul(sums, es_iset(es_dot_zero(p->wide) - p->zero));
 }
 
 ES_FN void es_dot_end(const es_part *p, int gate, int lane, es_i acc, float scale, float *y) {
@@ -219,13 +220,18 @@ ES_FN void es_part_product(const int G, int M, const es_part *p, int from, es_ro
 }
 
 /* Quantize M rows of K floats: with `scale`, or each with its own where it is 0. */
-ES_FN void es_quantize_rows(int M, int K, const float *x, ptrdiff_t ldx, float scale, int zero,
-                            uint8_t *q, int ldq, float *scales) {
+ES_FN void es_quantize_rows_upto(int M, int K, const float *x, ptrdiff_t ldx, float scale, int zero,
+                                 int wide, uint8_t *q, int ldq, float *scales) {
   ES_LOOP for (int m = 0; m < M; m++) {
     const float s = scale == 0.0f ? es_dynamic_scale(K, x + m * ldx) : scale;
-    es_quantize(K, x + m * ldx, s, zero, q + (size_t)m * ldq);
+    es_quantize_upto(K, x + m * ldx, s, zero, wide, q + (size_t)m * ldq);
     scales[m] = s;
   }
+}
+
+ES_FN void es_quantize_rows(int M, int K, const float *x, ptrdiff_t ldx, float scale, int zero,
+                            uint8_t *q, int ldq, float *scales) {
+  es_quantize_rows_upto(M, K, x, ldx, scale, zero, 0, q, ldq, scales);
 }
 
 #endif

@@ -355,6 +355,7 @@ ES_FN es_part es_i8_first(const es_rec_i8 *a, int i) {
       a->w + i * es_i8_weights(a),
       0,
       0,
+      0,
   };
   if (a->sparse) { /* a chain's counts: the number of the first block in two words, then the counts */
     const uint16_t *counts = a->counts + (size_t)i * (2 + es_i8_panels(a) * 2 * es_i8_gates(a));

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeseq.kernels import _build, _quantized, gemv_i4, gru_i8, lstm_i8, rnn_i8, spmv_i8
+from edgeseq.kernels import _build, _quantized, gemm_i8, gemv_i4, gru_i8, lstm_i8, rnn_i8, spmv_i8
 from edgeseq.kernels import _recurrent_i8 as rec
 from edgeseq.kernels._family import Array, Case, Kernel
 from edgeseq.kernels._recurrent import Shape
@@ -78,6 +78,20 @@ def test_pairs_fit_is_exactly_the_bound_of_sixteen_bits() -> None:
     assert fits(127, -127, 127)
     assert fits(0, 127, 127, 0)  # neighbours of different pairs
     assert 254 * 129 <= 32767 < 254 * 130
+    assert _quantized.pairs_fit(np.array([[127, 1]], np.int8), wide=True)
+    assert not _quantized.pairs_fit(np.array([[127, 2]], np.int8), wide=True)
+    assert 255 * 128 <= 32767 < 255 * 129
+
+
+def test_256_levels_take_all_weights_but_two_neighbours_of_the_least() -> None:
+    def fits(*column: int) -> bool:
+        return _quantized.wide_fits(np.array([column], np.int8))
+
+    assert fits(-128, -127)
+    assert fits(0, -128, -128, 0)  # neighbours of different pairs
+    assert not fits(0, 0, -128, -128)
+    with pytest.raises(ValueError, match="-128"):
+        gemm_i8.pack(np.full((4, 2), -128, np.int8), np.ones(2, np.float32), x_scale=1.0, wide=True)
 
 
 def test_too_many_inputs_are_refused() -> None:
@@ -88,8 +102,8 @@ def test_too_many_inputs_are_refused() -> None:
 
 # The file, what stands there, and a mistake of one; each must make the cases of a kernel fail.
 BUGS = {
-    "255 levels": ("exact.h", "(float)(254 - zero)", "(float)(255 - zero)"),
-    "a zero point too high": ("exact.h", "es_iset(zero - ES_DOT_ZERO)", "es_iset(zero)"),
+    "255 levels": ("exact.h", "(float)(254 + wide - zero)", "(float)(255 + wide - zero)"),
+    "a zero point too high": ("exact.h", "es_iset(zero - es_dot_zero(wide))", "es_iset(zero)"),
     "one block too few": ("quantized.h", "k < p->quads; k++", "k < p->quads - 1; k++"),
     "the next block's input": ("quantized.h", "es_alone(index[k + f])", "es_alone(index[k])"),
     "one unit too many": ("recurrent_i8.h", "a->H - at[i].unit)", "a->H - at[i].unit + 1)"),

@@ -12,17 +12,20 @@ Array = npt.NDArray[Any]
 F = np.float32
 
 
-def product(v: Array, w: Array, w_scale: Array, scale: float, zero_point: int) -> Array:
+def product(
+    v: Array, w: Array, w_scale: Array, scale: float, zero_point: int, top: int = _exact.LEVELS
+) -> Array:
     """Quantize rows of `v` and multiply them with `w` [N, K]; scale 0: that of each row."""
     s = F(scale) if scale else _exact.dynamic_scale(v)
     zero_point = zero_point if scale else 127
-    sums = _exact.product(_exact.quantize(v, s, zero_point), zero_point, w)
+    sums = _exact.product(_exact.quantize(v, s, zero_point, top), zero_point, w)
     return np.asarray(sums * (s * w_scale))
 
 
 def matmul(a: dict[str, Array], attributes: dict[str, Any]) -> list[Array]:
     zero_point = attributes.get("x_zero_point", 127)
-    y = product(a["X"], a["W"].T, a["W_scale"], attributes.get("x_scale", 0.0), zero_point)
+    scale, top = attributes.get("x_scale", 0.0), attributes.get("x_top", _exact.LEVELS)
+    y = product(a["X"], a["W"].T, a["W_scale"], scale, zero_point, top)
     return [y + a["B"] if "B" in a else y]
 
 

@@ -170,6 +170,23 @@ def test_matmul_has_the_bits_of_numpy(shape: tuple[int, ...], bias: bool, x_scal
     same_bits(by_ort(model, arrays)[0], reference.matmul(arrays, attributes)[0])
 
 
+@pytest.mark.parametrize("zero_point", [0, 128, 255])
+def test_matmul_of_256_levels(zero_point: int) -> None:
+    random = np.random.default_rng(3)
+    x = (np.arange(256, dtype=np.float32) - zero_point).reshape(8, 32)
+    arrays = {
+        "X": x * np.float32(0.37),
+        "W": random.integers(-127, 128, (32, 5), np.int8),
+        "W_scale": random.uniform(1e-3, 2e-2, 5).astype(np.float32),
+    }
+    attributes = {"x_scale": 0.37, "x_zero_point": zero_point, "x_top": 255}
+    model = model_of("QuantizedMatMul", arrays, ["X", "W", "W_scale", "B"], attributes)
+    want = reference.matmul(arrays, attributes)[0]
+    exact_sums = x @ arrays["W"].astype(np.float32)
+    same_bits(want, exact_sums * (np.float32(0.37) * arrays["W_scale"]))
+    same_bits(by_ort(model, arrays)[0], want)
+
+
 # The input, the weight, and the attributes beside the scale.
 CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 4, 9), (6, 2, 3), {"group": 2, "pads": [1, 2], "strides": [2], "dilations": [2]}),

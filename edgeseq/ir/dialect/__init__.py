@@ -1,5 +1,5 @@
 """Operators of the `edgeseq` domain that a quantized model is made of."""
 
-from edgeseq.ir.dialect.quantized import DOMAIN, H_SCALE, OPS, define, infer, node
+from edgeseq.ir.dialect.quantized import DOMAIN, H_SCALE, OPS, TOP, define, infer, node, variant
 
-__all__ = ["DOMAIN", "H_SCALE", "OPS", "define", "infer", "node"]
+__all__ = ["DOMAIN", "H_SCALE", "OPS", "TOP", "define", "infer", "node", "variant"]

@@ -5,6 +5,7 @@ input step by step. These functions of the `edgeseq` domain say both with standa
 single float32 or integer operation, so that whoever runs the body gets the bits of the kernels:
 
     u   = clamp(round(v / s) + zp, 0, 254)          quantize(v, s, zp), half to even
+                                                    (QuantizedMatMul: up to x_top)
     s   = max(max|v|, 2^-100) / 127, zp = 127       where it is dynamic: per step and batch row
     acc = sum of w * (u - zp)                       exact, int32
     p   = float(acc) * (s * w_scale[row])
@@ -21,7 +22,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeseq.ir.dialect import cells, conv, exact
-from edgeseq.ir.dialect.text import DOMAIN, Variant, quantized
+from edgeseq.ir.dialect.text import DOMAIN, TOP, Variant, quantized
 
 PRODUCTS = frozenset({"QuantizedMatMul", "QuantizedConv"})
 OPS = frozenset({"QuantizedGRU", "QuantizedLSTM", "QuantizedRNN", *PRODUCTS})
@@ -37,7 +38,7 @@ _SIGNATURES = {
     "QuantizedGRU": (f"{_CELL}, linear_before_reset: int = 0", _STATE, "Y, Y_h"),
     "QuantizedLSTM": (_CELL, f"{_STATE}, initial_c", "Y, Y_h, Y_c"),
     "QuantizedRNN": (f"{_CELL}, activations", _STATE, "Y, Y_h"),
-    "QuantizedMatMul": (_SCALES, "X, W, W_scale, B", "Y"),
+    "QuantizedMatMul": (f"{_SCALES}, x_top: int = {TOP}", "X, W, W_scale, B", "Y"),
     "QuantizedConv": (f"{conv.ATTRIBUTES}, {_SCALES}", "X, W, W_scale, B", "Y"),
 }
 
@@ -92,6 +93,7 @@ def variant(made: ir.Node) -> Variant:
         h0=given[7],
         c0=given[8],
         rank=len(weight.shape) if weight is not None and weight.shape is not None else 0,
+        wide=get.get_int("x_top", TOP) > TOP and get.get_float("x_scale", 0.0) != 0,
         op_type=made.op_type,
     )
 
@@ -132,8 +134,9 @@ def infer(made: ir.Node) -> None:
 
 
 def _matmul(chosen: Variant) -> list[str]:
+    top = TOP + chosen.wide
     out = [
-        *quantized("X", "x", dynamic=chosen.dynamic_x, zero_point="x_zero_point"),
+        *quantized("X", "x", dynamic=chosen.dynamic_x, zero_point="x_zero_point", top=top),
         "w = Cast<to = 6> (W)",
         "sum = MatMul (x_int, w)",
         "product = Cast<to = 1> (sum)",

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 DOMAIN = "edgeseq"
+TOP = 254  # of the levels of an input: two of them times weights fit sixteen bits
 SMALLEST = 2.0**-100  # a dynamic scale is at least this over 127, and flushing rounds to its ulp
 
 
@@ -25,6 +26,7 @@ class Variant:
         h0: `initial_h` is given.
         c0: `initial_c` is given.
         rank: Convolution: axes of X.
+        wide: Products: levels of a static input go up to 255, not 254.
     """
 
     op_type: str
@@ -38,10 +40,11 @@ class Variant:
     h0: bool = False
     c0: bool = False
     rank: int = 0
+    wide: bool = False
 
     def overload(self) -> str:
         """The variant as a name: `forward_xfix_hfix_lbr_b_h0`."""
-        words = ["xdyn" if self.dynamic_x else "xfix", "b" * self.bias]
+        words = ["xdyn" if self.dynamic_x else "xfix", "wide" * self.wide, "b" * self.bias]
         if self.op_type == "QuantizedConv":
             words.insert(0, f"{self.rank - 2}d")
         elif self.op_type != "QuantizedMatMul":
@@ -66,6 +69,7 @@ def quantized(
     dynamic: bool,
     zero_point: str | None = None,
     axes: Sequence[int] = (-1,),
+    top: int = TOP,
 ) -> list[str]:
     """Lines that make `<name>_int`, the int32 `u - zp`, and its scale `<name>_s`.
 
@@ -75,6 +79,7 @@ def quantized(
         dynamic: The scale comes from the values.
         zero_point: Attribute with the zero point of a static scale; None: 127.
         axes: A dynamic scale is that of all values along these axes.
+        top: The largest level.
     """
     lines = scale(value, name, axes) if dynamic else []
     if zero_point is not None and not dynamic:
@@ -84,7 +89,7 @@ def quantized(
         ]
     else:
         lines.append(scalar(f"{name}_zero", 127))
-    return [*([] if dynamic else [static(name)]), *lines, *levels(value, name)]
+    return [*([] if dynamic else [static(name)]), *lines, *levels(value, name, top)]
 
 
 def static(name: str) -> str:
@@ -105,12 +110,12 @@ def scale(value: str, name: str, axes: Sequence[int] = (-1,)) -> list[str]:
     ]
 
 
-def levels(value: str, name: str) -> list[str]:
-    """`clamp(round(v / s) + zp, 0, 254) - zp` as int32; 0 for a NaN."""
+def levels(value: str, name: str, top: int = TOP) -> list[str]:
+    """`clamp(round(v / s) + zp, 0, top) - zp` as int32; 0 for a NaN."""
     return [
         scalar(f"{name}_none", 0),
         scalar(f"{name}_least", 0),
-        scalar(f"{name}_most", 254),
+        scalar(f"{name}_most", top),
         f"{name}_units = Div ({value}, {name}_s)",
         f"{name}_round = Round ({name}_units)",
         f"{name}_undefined = IsNaN ({name}_round)",
