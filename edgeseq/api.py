@@ -166,7 +166,7 @@ def quantize_model(
     done = command.apply(
         model,
         options.quantize,
-        options.sparse.calibrate,
+        options.sparse,
         options.seed,
         progress or _silent,
         qdq=True,
@@ -384,7 +384,7 @@ def _check_sparsity(options: CompileOptions, *, required: bool = False) -> None:
     """Refuse flags about pruning without a word on how much."""
     sparse = options.sparse
     # Samples also serve others than pruning.
-    idle = dataclasses.replace(sparse, calibrate=()) == SparsityOptions()
+    idle = dataclasses.replace(sparse, calibrate=(), hold_out=False) == SparsityOptions()
     if not sparse.asked and (required or not idle):
         raise UsageError(
             "it is not said how much to prune", fix="--sparsity 0.9, or a pattern such as 2:4"
@@ -454,7 +454,7 @@ def _quantize(
 
     start = time.perf_counter()
     model, before = imported.model, len(imported.model.graph)
-    done = command.apply(model, options.quantize, options.sparse.calibrate, options.seed, progress)
+    done = command.apply(model, options.quantize, options.sparse, options.seed, progress)
     quantization.write(done, folder / "quantization.html")
     notes = (
         command.summary(done),

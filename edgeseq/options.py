@@ -20,6 +20,7 @@ class SparsityOptions:
         allocation: How the budget is shared out over layers; None: erk.
         budget: Time that the pruned layers may take per step, by the cost table: `0.2ms`.
         calibrate: Files, folders and globs of samples.
+        hold_out: Learn nothing from the last sample, or from the last third of a single one.
         keep_dense: Names or globs of weights to leave alone.
         densities: Name or glob -> the share of its weights that stays.
         keep_diagonal: Never prune the diagonal of a recurrent matrix.
@@ -35,6 +36,7 @@ class SparsityOptions:
     allocation: str | None = None
     budget: str | None = None
     calibrate: tuple[str, ...] = ()
+    hold_out: bool = False
     keep_dense: tuple[str, ...] = ()
     densities: Mapping[str, float] = dataclasses.field(default_factory=dict)
     keep_diagonal: bool = False
@@ -59,7 +61,10 @@ class QuantizeOptions:
         activations: Scales of int8 activations: `static`, `dynamic`, or `auto`: static where
             there are samples and one scale for all steps does not lose much.
         observer: How a static range follows from samples.
-        rounding: Of weights: `nearest`, or `gptq`: against the samples.
+        rounding: Of weights: `nearest`, or `gptq` or `adaround`: against the samples.
+        equalize: Move scales between weights that only homogeneous functions stand between.
+        smooth: Move ranges from activations to weights, by this exponent; 0: none.
+        cell_states: Of int8 cells: `static` or `dynamic` scales, or `float`: weights alone.
         correct_bias: Take the mean error over the samples out of each bias.
         saturation_free: Weights whose pair sums fit 16 bits, for `maddubs`.
         keep_float: Names or globs of weights to leave alone.
@@ -72,6 +77,9 @@ class QuantizeOptions:
     activations: str = "auto"
     observer: str = "percentile"
     rounding: str = "nearest"
+    equalize: bool = False
+    smooth: float = 0.0
+    cell_states: str = "static"
     correct_bias: bool = False
     saturation_free: bool = False
     keep_float: tuple[str, ...] = ()

@@ -168,6 +168,7 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "allocation": _string,
     "budget": _string,
     "calibrate": _paths,
+    "hold-out": _bool,
     "keep-dense": _strings,
     "density": _table(_density),
     "keep-diagonal": _bool,
@@ -179,6 +180,9 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "activations": _string,
     "observer": _string,
     "rounding": _string,
+    "equalize": _bool,
+    "smooth": _float,
+    "cell-states": _string,
     "correct-bias": _bool,
     "saturation-free": _bool,
     "keep-float": _strings,
@@ -191,17 +195,21 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
 
 _PRUNE = (
     *("model", "output", "shape", "dim", "const", "state", "seed", "force", "cost-table"),
-    *("sparsity", "pattern", "criterion", "allocation", "budget", "calibrate", "keep-dense"),
-    *("density", "keep-diagonal", "recover", "recover-schedule", "checkpoint"),
+    *("sparsity", "pattern", "criterion", "allocation", "budget", "calibrate", "hold-out"),
+    *("keep-dense", "density", "keep-diagonal", "recover", "recover-schedule", "checkpoint"),
 )
 _QUANTIZE = (
     *("model", "output", "shape", "dim", "const", "state", "seed", "force", "calibrate"),
+    "hold-out",
     *(
         "quantize",
         "scheme",
         "activations",
         "observer",
         "rounding",
+        "equalize",
+        "smooth",
+        "cell-states",
         "correct-bias",
         "saturation-free",
     ),

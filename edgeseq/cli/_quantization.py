@@ -36,7 +36,24 @@ _FLAGS = (
         metavar="NAME",
         help="percentile (default), min-max, moving, mse or entropy.",
     ),
-    click.option("--rounding", metavar="NAME", help="nearest (default), or gptq."),
+    click.option("--rounding", metavar="NAME", help="nearest (default), gptq or adaround."),
+    click.option(
+        "--equalize",
+        is_flag=True,
+        default=None,
+        help="Share ranges between weights with nothing but ReLU or the like between them.",
+    ),
+    click.option(
+        "--smooth",
+        type=float,
+        metavar="0.5",
+        help="Move ranges from activations to weights, where a norm or a weight precedes.",
+    ),
+    click.option(
+        "--cell-states",
+        metavar="HOW",
+        help="Hidden states of int8 cells: static (default), dynamic or float.",
+    ),
     click.option(
         "--correct-bias", is_flag=True, default=None, help="Mend biases by the mean error."
     ),

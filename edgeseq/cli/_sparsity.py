@@ -46,6 +46,12 @@ _FLAGS = (
         help="Samples: .npz, .npy or .wav, a folder or a quoted glob; repeatable.",
     ),
     click.option(
+        "--hold-out",
+        is_flag=True,
+        default=None,
+        help="Learn nothing from the last sample, or the last third of a single one.",
+    ),
+    click.option(
         "--keep-dense", multiple=True, metavar="NAME", help="Leave a weight alone; a name or glob."
     ),
     click.option(

@@ -28,6 +28,12 @@ edgeseq quantize model.onnx --quantize w4g32 --rounding gptq --calibrate a.npz -
     metavar="PATH",
     help="Samples: .npz, .npy or .wav, a folder or a quoted glob; repeatable.",
 )
+@click.option(
+    "--hold-out",
+    is_flag=True,
+    default=None,
+    help="Measure on the last sample, or the last third of one, and learn nothing from it.",
+)
 @click.option("--shape", multiple=True, metavar="x=1,T,80", help="As for compile.")
 @click.option("--dim", multiple=True, metavar="T=1:4096", help="As for compile.")
 @click.option("--const", multiple=True, metavar="sr=16000", help="As for compile.")
@@ -96,9 +102,12 @@ def _show(output: Path, done: Done, *, as_json: bool) -> None:
         )
         return
     _output.table(
-        ["layer", "operator", "scheme", "activations", "weights", "bytes"],
+        ["layer", "operator", "scheme", "activations", "weights", "bytes", "methods"],
         [
-            (c.name, c.op_type, c.scheme, c.activations, c.elements, c.nbytes)
+            (
+                *(c.name, c.op_type, c.scheme, c.activations, c.elements, c.nbytes),
+                ", ".join(c.methods),
+            )
             for c in done.quantized.changes
         ],
     )

@@ -6,7 +6,7 @@ and are carried, so the statistics are those of the model in use, its first step
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnxruntime
 
 from edgeseq.errors import UsageError
 from edgeseq.ir import facts
+from edgeseq.quantize.layers import RECURRENT, Layer
 from edgeseq.quantize.observers import Seen
 from edgeseq.train.calibration import Sample, data_inputs, is_stepwise, steps_of
 from edgeseq.validate import inputs
@@ -110,6 +111,69 @@ def watch(model: ir.Model, names: Sequence[str], samples: Sequence[Sample]) -> d
         )
         for name in names
     }
+
+
+def peaks(model: ir.Model, axes: Mapping[str, int], samples: Sequence[Sample]) -> dict[str, Array]:
+    """Return the largest size of each named value, along one axis of it.
+
+    Raises:
+        UsageError: a value was NaN or infinite.
+    """
+    runner = Runner(model, list(axes))
+    found: dict[str, Array] = {}
+    for number, sample in enumerate(samples):
+        outputs = runner(sample)
+        for name, axis in axes.items():
+            sizes = [
+                np.abs(np.moveaxis(a, axis, -1)).reshape(-1, a.shape[axis]) for a in outputs[name]
+            ]
+            largest = np.max([one.max(axis=0) for one in sizes], axis=0)
+            if not np.isfinite(largest).all():
+                raise _not_finite(name, number)
+            found[name] = np.maximum(found.get(name, 0), largest)
+    return found
+
+
+def rows_before(model: ir.Model, layer: Layer, samples: Sequence[Sample]) -> tuple[Array, ...]:
+    """What a layer multiplies, row by row.
+
+    Args:
+        model: With everything before the layer as it is going to be.
+        layer: Linear or recurrent.
+        samples: Calibration samples.
+
+    Returns:
+        Rows of the input; of a cell, for each direction, the input beside the state before it.
+    """
+    name, y = str(layer.x.name), str(layer.node.outputs[0].name)
+    recurrent = layer.kind == RECURRENT
+    runner = Runner(model, [name, y] if recurrent else [name])
+    directions = layer.weights()[0][1].shape[0] if recurrent else 1
+    share = max(1, ROWS // max(1, len(samples)))
+    kept: list[list[Array]] = [[] for _ in range(directions)]
+    for sample in samples:
+        outputs = runner(sample)
+        for direction, pieces in enumerate(kept):
+            if recurrent:
+                rows = _beside(outputs[name], outputs[y], layer.node, direction)
+            else:
+                rows = np.concatenate([a.reshape(-1, a.shape[-1]) for a in outputs[name]])
+            pick = np.linspace(0, len(rows) - 1, min(share, len(rows))).astype(np.int64)
+            pieces.append(rows[pick])
+    return tuple(np.concatenate(pieces) for pieces in kept)
+
+
+def _beside(xs: list[Array], ys: list[Array], node: ir.Node, direction: int) -> Array:
+    """[x(t), h(t - 1)] of one direction; the first step, whose h is unknown, is left out."""
+    if len(xs) > 1 and all(len(x) == 1 for x in xs):
+        xs, ys = [np.concatenate(xs)], [np.concatenate(ys)]  # a step a call, its state carried
+    backwards = node.attributes.get_string("direction", "forward") == "reverse" or direction == 1
+    rows = []
+    for x, y in zip(xs, ys, strict=True):
+        now, before = (x[:-1], y[1:, direction]) if backwards else (x[1:], y[:-1, direction])
+        both = np.concatenate([now, before], axis=-1)
+        rows.append(both.reshape(-1, both.shape[-1]))
+    return np.concatenate(rows)
 
 
 def _not_finite(name: str, number: int) -> UsageError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import fnmatch
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from edgeseq.errors import BudgetError, UsageError
-from edgeseq.options import Event, QuantizeOptions
+from edgeseq.options import Event, QuantizeOptions, SparsityOptions
 from edgeseq.quantize import drift, search
+from edgeseq.quantize.balance import balance
 from edgeseq.quantize.layers import find
-from edgeseq.quantize.run import Quantized, quantize
-from edgeseq.quantize.scheme import ACTIVATIONS, OBSERVERS, ROUNDINGS, Settings
+from edgeseq.quantize.run import Quantized, called, quantize
+from edgeseq.quantize.scheme import ACTIVATIONS, CELL_STATES, OBSERVERS, ROUNDINGS, Settings
 from edgeseq.registry import hint
 from edgeseq.train import calibration
 
@@ -54,7 +54,7 @@ class Done:
 def apply(
     model: ir.Model,
     options: QuantizeOptions,
-    calibrate: Sequence[str],
+    data: SparsityOptions,
     seed: int,
     progress: Progress,
     *,
@@ -65,7 +65,7 @@ def apply(
     Args:
         model: Its sizes bound and its states marked.
         options: What to do.
-        calibrate: Files, folders and globs of samples.
+        data: Where samples are, and whether one of them is held out.
         seed: Of the inputs, where there are no samples.
         progress: Called whenever a piece is done.
         qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
@@ -76,22 +76,24 @@ def apply(
     """
     assert options.scheme is not None
     settings = _settings(options)
-    if settings.rounding == "gptq" and not calibrate:
-        raise UsageError(
-            "rounding 'gptq' needs calibration samples",
-            why="it rounds against what each weight is multiplied by",
-            fix="--calibrate clips/, or --rounding nearest",
-        )
+    if not data.calibrate:
+        _needs_samples(settings)
     start = time.perf_counter()
     reference = model.clone()
-    given = calibration.load(calibrate, model)
-    samples = given or calibration.synthetic(model, seed=seed)
-    schemes = _schemes(model, options, settings, given, samples[-1], progress)
-    quantized = quantize(model, schemes, given, settings, qdq=qdq)
+    given = calibration.load(data.calibrate, model)
     # The last sample is the one furthest from a single recording, where there are several.
-    steps = options.drift or min(MEASURED, calibration.steps_of(samples[-1], model))
-    curves = tuple(drift.measure(reference, model, samples[-1], steps=steps))
-    notes = [*quantized.notes]
+    measured = (given or calibration.synthetic(model, seed=seed))[-1]
+    if given and data.hold_out:
+        given, measured = calibration.split(given, model)
+    balanced = balance(model, given, settings)
+    settings = dataclasses.replace(settings, equalize=False, smooth=0.0)
+    schemes = _schemes(model, options, settings, given, measured, progress)
+    tell = _teller(settings.rounding, progress)
+    quantized = quantize(model, schemes, given, settings, qdq=qdq, progress=tell)
+    quantized = quantized.with_methods(balanced.moved)
+    steps = options.drift or min(MEASURED, calibration.steps_of(measured, model))
+    curves = tuple(drift.measure(reference, model, measured, steps=steps))
+    notes = [*balanced.notes, *quantized.notes]
     notes += [
         f"the error of '{c.name}' grows with time: {c.errors[-1]:.2g} after {steps} steps"
         for c in curves
@@ -102,6 +104,36 @@ def apply(
     progress(Event("quantize", options.scheme, seconds, detail=summary(done)))
     _check(done, options)
     return done
+
+
+def _needs_samples(settings: Settings) -> None:
+    """Complain of what has nothing to look at."""
+    asked = {
+        f"--rounding {settings.rounding}": settings.rounding != "nearest",
+        "--smooth": bool(settings.smooth),
+        "--correct-bias": settings.correct_bias,
+        "--activations static": settings.activations == "static",
+    }
+    for flag, wanted in asked.items():
+        if wanted:
+            raise UsageError(
+                f"{flag} needs calibration samples",
+                why="it looks at what the weights are multiplied by",
+                fix=f"--calibrate clips/, or leave {flag} out",
+            )
+
+
+def _teller(rounding: str, progress: Progress) -> Callable[[str], None]:
+    """Tell of each layer that is rounded, once the next one is begun."""
+    began = time.perf_counter()
+
+    def tell(name: str) -> None:
+        nonlocal began
+        now = time.perf_counter()
+        progress(Event(rounding, name, now - began))
+        began = now
+
+    return tell
 
 
 def _schemes(
@@ -122,9 +154,10 @@ def _schemes(
     drop = DEFAULT_DROP if options.max_drop is None else options.max_drop
     start = time.perf_counter()
     one = drift.repeated(held_out, model, MEASURED)
-    found = search.search(
-        model, ladder, given, one, settings, search.budget_of(drop), lambda _: None
-    )
+    trial = settings
+    if settings.rounding == "adaround":  # every layer would learn in every scheme
+        trial = dataclasses.replace(settings, rounding="nearest")
+    found = search.search(model, ladder, given, one, trial, search.budget_of(drop), lambda _: None)
     count = collections.Counter(found.schemes.values())
     detail = ", ".join(f"{n} layers {scheme}" for scheme, n in count.items())
     progress(Event("search", options.scheme, time.perf_counter() - start, detail=detail))
@@ -142,10 +175,10 @@ def _named(model: ir.Model, usual: str, own: Mapping[str, str]) -> dict[str, str
     layers = find(model)[0]
     found = dict.fromkeys((layer.name for layer in layers), usual)
     for text, scheme in own.items():
-        hits = [la.name for la in layers if text in la.names or fnmatch.fnmatchcase(la.name, text)]
+        hits = called(layers, text)
         if not hits:
             raise UsageError(f"no layer is called '{text}'", fix=hint(text, found))
-        found |= dict.fromkeys(hits, scheme)
+        found |= dict.fromkeys((layer.name for layer in hits), scheme)
     return found
 
 
@@ -169,13 +202,19 @@ def _settings(options: QuantizeOptions) -> Settings:
         ("--observer", options.observer, OBSERVERS),
         ("--activations", options.activations, ACTIVATIONS),
         ("--rounding", options.rounding, ROUNDINGS),
+        ("--cell-states", options.cell_states, CELL_STATES),
     ):
         if value not in known:
             raise UsageError(f"unknown {flag} '{value}'", fix=hint(value, known))
+    if not 0 <= options.smooth <= 1:
+        raise UsageError(f"--smooth {options.smooth:g} is outside [0, 1]", fix="--smooth 0.5")
     return Settings(
         observer=options.observer,
         activations=options.activations,
         rounding=options.rounding,
+        equalize=options.equalize,
+        smooth=options.smooth,
+        cell_states=options.cell_states,
         correct_bias=options.correct_bias,
         saturation_free=options.saturation_free,
         keep=options.keep_float,

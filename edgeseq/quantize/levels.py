@@ -35,6 +35,19 @@ def to_levels(w: Array, scales: Array, top: int = TOP8) -> Array:
     return np.asarray(np.clip(np.rint(w / scales), -top, top), np.int8)
 
 
+def paired(found: Array) -> Array:
+    """Levels whose pair sums fit 16 bits: rounding against data may have gone a level too far."""
+    wide = found.astype(np.int32)
+    pairs = wide[..., : wide.shape[-1] // 2 * 2].reshape(*wide.shape[:-1], -1, 2)
+    sums = pairs.sum(axis=-1)
+    excess = np.sign(sums) * np.maximum(np.abs(sums) - PAIR, 0)
+    larger = np.abs(pairs[..., 1]) > np.abs(pairs[..., 0])
+    pairs[..., 0] -= np.where(larger, 0, excess)
+    pairs[..., 1] -= np.where(larger, excess, 0)
+    wide[..., : wide.shape[-1] // 2 * 2] = pairs.reshape(*wide.shape[:-1], -1)
+    return wide.astype(np.int8)
+
+
 def group_scales(w: Array, group: int) -> Array:
     """Scales of int4 groups, float16 [outputs, groups]; the last group of a row may be short."""
     padded = np.pad(w, ((0, 0), (0, -w.shape[1] % group)))

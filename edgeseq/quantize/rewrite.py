@@ -21,6 +21,7 @@ from edgeseq.quantize import weights
 from edgeseq.quantize.layers import CONVOLUTION, EMBEDDING, LINEAR, RECURRENT, Array, Layer
 from edgeseq.quantize.observers import Encoding, Seen, encoding, erases, loses, of_range
 from edgeseq.quantize.scheme import Scheme, Settings
+from edgeseq.quantize.weights import Rounded
 
 # A call lists all outputs: ONNX Runtime does not look into a function otherwise.
 _OUTPUTS = {"QuantizedGRU": 2, "QuantizedRNN": 2, "QuantizedLSTM": 3}
@@ -38,6 +39,8 @@ class Change:
         elements: Number of its weights.
         nbytes: Bytes of the weights now, scales included.
         noise: Relative error of the weights, sum of squares over sum of squares.
+        methods: What was done to lower the error, as `gptq`, `smoothed x3.1`.
+        node: Name of the node it was.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Change:
     elements: int
     nbytes: int
     noise: float
+    methods: tuple[str, ...] = ()
+    node: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,19 +63,22 @@ class Rewriter:
         settings: The user's choices.
         seen: What was seen of activations, by name; empty without samples.
         qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
+        rows: What the layer to come multiplies, where that matters: one array, or one of each
+            direction of a cell, which has the input beside the state.
     """
 
     edit: Editor
     settings: Settings
     seen: Mapping[str, Seen]
     qdq: bool = False
+    rows: tuple[Array, ...] = ()
 
     def rewrite(self, layer: Layer, scheme: Scheme) -> Change:
         """Rewrite one layer."""
         if layer.kind == EMBEDDING and scheme.weights == "int8":
             return self._embedding(layer)
         if scheme.activations and not layer.why_float and not self.erased(layer):
-            if layer.kind == RECURRENT:
+            if layer.kind == RECURRENT and self.settings.cell_states != "float":
                 return self._recurrent(layer, scheme)
             static = not scheme.dynamic and self._static(layer.x)
             if layer.kind == LINEAR and not (self.qdq and static):
@@ -89,10 +97,7 @@ class Rewriter:
     def _recurrent(self, layer: Layer, scheme: Scheme) -> Change:
         node, title = layer.node, layer.name
         (w_value, w), (r_value, r) = layer.weights()
-        h_name = str(node.outputs[0].name)
-        w8 = weights.rounded(w.reshape(-1, w.shape[2]), scheme, self.settings, self._rows(layer.x))
-        h_rows = self.seen[h_name].rows if h_name in self.seen else None
-        r8 = weights.rounded(r.reshape(-1, r.shape[2]), scheme, self.settings, _one(h_rows, r))
+        w8, r8 = self._cell(w, r, scheme)
         x = None if scheme.dynamic else self._encoding(layer.x)
         bias = data_of(node.inputs[3]) if len(node.inputs) > 3 else None
         if bias is None:
@@ -116,7 +121,29 @@ class Rewriter:
         floats = (w8.floats().reshape(w.shape), r8.floats().reshape(r.shape))
         noise = _noise([(w, floats[0]), (r, floats[1])])
         how = "dynamic" if x is None else "static"
-        return Change(title, node.op_type, scheme.text, how, w.size + r.size, size, noise)
+        done = self._methods(rounded=True, mended=x is not None)
+        return Change(title, node.op_type, scheme.text, how, w.size + r.size, size, noise, done)
+
+    def _cell(self, w: Array, r: Array, scheme: Scheme) -> tuple[Rounded, Rounded]:
+        """Both weights of each direction: the second against what the first leaves of an error."""
+        pairs = []
+        for direction, both in enumerate(self.rows or (None,) * len(w)):
+            x = h = missing = None
+            if both is not None:
+                x, h = both[:, : w.shape[2]], both[:, w.shape[2] :]
+            w8 = weights.rounded(w[direction], scheme, self.settings, x)
+            if x is not None:
+                missing = x @ (w[direction] - w8.floats()).T
+            pairs.append((w8, weights.rounded(r[direction], scheme, self.settings, h, missing)))
+        first, second = zip(*pairs, strict=True)
+        return weights.joined(first), weights.joined(second)
+
+    def _methods(self, *, rounded: bool, mended: bool) -> tuple[str, ...]:
+        """What was done to a layer."""
+        rounding = self.settings.rounding
+        return (rounding,) * (rounded and bool(self.rows) and rounding != "nearest") + (
+            "bias corrected",
+        ) * (mended and self.settings.correct_bias)
 
     def _linear(self, layer: Layer, scheme: Scheme) -> Change:
         node, title = layer.node, layer.name
@@ -125,7 +152,7 @@ class Rewriter:
         w = stored if get.get_int("transB", 0) else stored.T  # [outputs, inputs]
         w = np.ascontiguousarray(w * np.float32(get.get_float("alpha", 1.0)))
         x = None if scheme.dynamic else self._encoding(layer.x)
-        w8 = weights.rounded(w, scheme, self.settings, self._rows(layer.x))
+        w8 = weights.rounded(w, scheme, self.settings, self._rows(w))
         bias, last = self._bias(node, len(w))
         if self.settings.correct_bias and x is not None:
             zero = np.zeros(len(w), np.float32) if bias is None else bias
@@ -144,7 +171,8 @@ class Rewriter:
         how = "dynamic" if x is None else "static"
         size = scheme.nbytes(*w.shape)
         noise = _noise([(w, w8.floats())])
-        return Change(title, node.op_type, scheme.text, how, w.size, size, noise)
+        done = self._methods(rounded=True, mended=x is not None)
+        return Change(title, node.op_type, scheme.text, how, w.size, size, noise, done)
 
     def _bias(self, node: ir.Node, outputs: int) -> tuple[Array | None, ir.Node]:
         """The constant row added to the product, and the node whose output has it."""
@@ -171,8 +199,9 @@ class Rewriter:
         before = [data for _, data in layer.weights()]
         alone = dataclasses.replace(scheme, activations=False)
         pairs, size = [], 0
+        cell = self._levels_of_cell(layer, alone)
         for slot, (value, data) in zip(layer.slots, layer.weights(), strict=True):
-            new, floats, used = self._weight(layer, value, data, alone)
+            new, floats, used = self._weight(layer, value, data, alone, cell.get(slot))
             node.replace_input_with(slot, new)
             pairs.append((data, floats))
             size += used.nbytes(*layer.matrix(data))
@@ -182,10 +211,23 @@ class Rewriter:
         around = static and products and self._around(layer)
         text, how = (scheme.text, "static") if around else (alone.text, "float")
         elements = sum(data.size for data in before)
-        return Change(title, node.op_type, text, how, elements, size, _noise(pairs))
+        done = self._methods(rounded=alone.weights.startswith("int"), mended=False)
+        return Change(title, node.op_type, text, how, elements, size, _noise(pairs), done)
+
+    def _levels_of_cell(self, layer: Layer, scheme: Scheme) -> Mapping[int, Rounded]:
+        """The weights of a cell that are rounded together, by slot."""
+        if layer.kind != RECURRENT or not scheme.weights.startswith("int"):
+            return {}
+        (_, w), (_, r) = layer.weights()
+        return dict(zip(layer.slots, self._cell(w, r, scheme), strict=True))
 
     def _weight(
-        self, layer: Layer, value: ir.Value, data: Array, scheme: Scheme
+        self,
+        layer: Layer,
+        value: ir.Value,
+        data: Array,
+        scheme: Scheme,
+        one: Rounded | None = None,
     ) -> tuple[ir.Value, Array, Scheme]:
         """A weight behind its dequantization, its floats, and the scheme used."""
         node = layer.node
@@ -197,8 +239,8 @@ class Rewriter:
             scheme = Scheme("int8")  # its inputs are no axis of the stored weight
         moved = np.moveaxis(data, outputs_at, 0) if layer.kind != RECURRENT else data
         matrix = moved.reshape(-1, data.shape[2]) if layer.kind == RECURRENT else _flat(moved)
-        rows = self._rows(layer.x) if layer.kind in (LINEAR, RECURRENT) else None
-        one = weights.rounded(matrix, scheme, self.settings, _one(rows, matrix))
+        if one is None:
+            one = weights.rounded(matrix, scheme, self.settings, self._rows(matrix))
         floats = one.floats().reshape(moved.shape)
         floats = floats if layer.kind == RECURRENT else np.moveaxis(floats, 0, outputs_at)
         if one.group:
@@ -261,6 +303,8 @@ class Rewriter:
 
     def _h_scale(self, layer: Layer) -> float:
         """The scale of a state: what was seen of it; tanh bounds it to 1; else each step's own."""
+        if self.settings.cell_states == "dynamic":
+            return 0.0
         h = str(layer.node.outputs[0].name)
         if h in self.seen and self.settings.activations != "dynamic":
             seen = self.seen[h]
@@ -269,9 +313,9 @@ class Rewriter:
         relu = layer.node.op_type == "RNN" and "relu" in [name.lower() for name in names]
         return 0.0 if relu else dialect.H_SCALE
 
-    def _rows(self, x: ir.Value) -> Array | None:
-        seen = self.seen.get(str(x.name))
-        return None if seen is None else seen.rows
+    def _rows(self, w: Array) -> Array | None:
+        """What a matrix is multiplied by, if that was looked at."""
+        return self.rows[0] if self.rows and self.rows[0].shape[1] == w.shape[-1] else None
 
     def _shift(self, x: ir.Value, w: Array, w8: Array, how: Encoding) -> Array:
         """The mean error of a product over the samples, [outputs]."""
@@ -339,11 +383,6 @@ def _outputs_axis(layer: Layer) -> int:
 
 def _flat(moved: Array) -> Array:
     return moved.reshape(len(moved), -1)
-
-
-def _one(rows: Array | None, w: Array) -> Array | None:
-    """Rows, where they are what a matrix is multiplied by."""
-    return rows if rows is not None and rows.shape[1] == w.shape[-1] else None
 
 
 def _noise(pairs: list[tuple[Array, Array]]) -> float:

@@ -16,23 +16,28 @@ Array = npt.NDArray[Any]
 _DAMPING = 0.01
 
 
-def gptq(w: Array, scales: Array, rows: Array, top: int) -> Array:
+def gptq(w: Array, scales: Array, gram: Array, top: int, missing: Array | None = None) -> Array:
     """Round a matrix against what it is multiplied by.
 
     Args:
         w: Weights [outputs, inputs]; a weight of exactly 0 stays 0, so that masks hold.
         scales: Broadcasts against `w`.
-        rows: Calibration rows [count, inputs].
+        gram: Sums of the products of inputs [inputs, inputs].
         top: Levels lie in -top..top.
+        missing: Sums of the products of inputs and what outputs lack for other reasons, to be made
+            up for [outputs, inputs].
 
     Returns:
         int8 levels.
     """
     inputs = w.shape[1]
     scales = np.broadcast_to(scales, w.shape).astype(np.float64)
-    upper = _factor(rows, inputs)
+    inverse = _inverse(gram)
+    upper = np.linalg.cholesky(inverse).T
     kept = w != 0
     rest = w.astype(np.float64)
+    if missing is not None:
+        rest += missing @ inverse
     levels = np.zeros(w.shape, np.int8)
     for j in range(inputs):
         q = np.clip(np.rint(rest[:, j] / scales[:, j]), -top, top) * kept[:, j]
@@ -42,9 +47,7 @@ def gptq(w: Array, scales: Array, rows: Array, top: int) -> Array:
     return levels
 
 
-def _factor(rows: Array, inputs: int) -> Array:
-    x = rows.astype(np.float64)
-    gram = x.T @ x
+def _inverse(gram: Array) -> Array:
     mean = float(np.mean(np.diag(gram))) or 1.0
-    inverse = np.linalg.inv(gram + _DAMPING * mean * np.eye(inputs))
-    return np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T)
+    inverse = np.linalg.inv(gram + _DAMPING * mean * np.eye(len(gram)))
+    return np.asarray((inverse + inverse.T) / 2)

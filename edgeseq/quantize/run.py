@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgeseq.errors import UsageError
 from edgeseq.ir.edit import Editor
 from edgeseq.quantize import calibrate
-from edgeseq.quantize.layers import EMBEDDING, RECURRENT, Layer, Left, find
+from edgeseq.quantize.balance import Balanced, balance
+from edgeseq.quantize.layers import EMBEDDING, LINEAR, RECURRENT, Array, Layer, Left, find
 from edgeseq.quantize.observers import Seen
 from edgeseq.quantize.rewrite import Change, Rewriter
 from edgeseq.quantize.scheme import Scheme, Settings, parse
@@ -44,6 +45,14 @@ class Quantized:
         """Bytes they had in float32."""
         return sum(4 * c.elements for c in self.changes)
 
+    def with_methods(self, moved: Mapping[str, tuple[str, ...]]) -> Quantized:
+        """The same, where something was done to layers before, by node."""
+        changes = [
+            dataclasses.replace(c, methods=(*moved.get(c.node, ()), *c.methods))
+            for c in self.changes
+        ]
+        return dataclasses.replace(self, changes=tuple(changes))
+
 
 def quantize(
     model: ir.Model,
@@ -53,6 +62,7 @@ def quantize(
     *,
     qdq: bool = False,
     seen: Mapping[str, Seen] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Quantized:
     """Quantize a model in place.
 
@@ -62,7 +72,9 @@ def quantize(
         samples: Calibration samples: with them int8 has static scales where that is possible.
         settings: Further choices.
         qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
-        seen: What was seen of activations in an earlier run over the same samples.
+        seen: What was seen of activations in an earlier run over the same samples; scales are not
+            moved then (`balance.balance` moved them).
+        progress: Told the name of each layer that is rounded against samples.
 
     Raises:
         UsageError: an unknown scheme or name, samples that give no range, nothing to quantize.
@@ -78,18 +90,34 @@ def quantize(
             at=[f"{one.name}: {one.reason}" for one in left[:8]],
             why="no layer with constant float32 weights is left",
         )
+    moved = Balanced({}, ())
     if seen is None:
+        moved = balance(model, samples, settings)
         seen = calibrate.watch(model, watched(model, [layer for layer, _ in chosen]), samples)
     rewriter = Rewriter(edit, settings, seen, qdq)
-    notes = _notes(chosen, seen, settings)
+    notes = [*moved.notes, *_notes(chosen, seen, settings)]
     notes += [
         f"{layer.name}: weights only, its input spans more than int8 holds"
         for layer, one in chosen
         if one.activations and rewriter.erased(layer)
     ]
-    changes = [rewriter.rewrite(layer, one) for layer, one in chosen]
+    changes = []
+    for layer, one in chosen:
+        rows: tuple[Array, ...] = ()
+        if settings.rounding != "nearest" and samples and _is_rounded(model, layer, one):
+            progress(layer.name)
+            rows = calibrate.rows_before(model, layer, samples)
+        node = str(layer.node.name)
+        change = dataclasses.replace(rewriter, rows=rows).rewrite(layer, one)
+        changes.append(dataclasses.replace(change, node=node))
     edit.sweep()
-    return Quantized(tuple(changes), tuple(left), tuple(notes))
+    return Quantized(tuple(changes), tuple(left), tuple(notes)).with_methods(moved.moved)
+
+
+def _is_rounded(model: ir.Model, layer: Layer, scheme: Scheme) -> bool:
+    """Whether what a layer multiplies says how to round it; a loop's body hides it."""
+    matrix = layer.kind in (LINEAR, RECURRENT) and layer.node.graph is model.graph
+    return matrix and scheme.weights.startswith("int")
 
 
 def _choose(
@@ -99,7 +127,7 @@ def _choose(
     left: list[Left] = []
     unused = set(settings.keep)
     for layer in layers:
-        hits = {k for k in settings.keep if any(fnmatch.fnmatchcase(n, k) for n in layer.names)}
+        hits = {k for k in settings.keep if layer in called(layers, k)}
         unused -= hits
         text = scheme if isinstance(scheme, str) else scheme.get(layer.name, "float")
         if hits or text == "float":
@@ -110,6 +138,17 @@ def _choose(
         known = ", ".join(layer.name for layer in layers[:20])
         raise UsageError(f"no layer is called '{sorted(unused)[0]}'", why=f"the layers: {known}")
     return chosen, left
+
+
+def called(layers: Sequence[Layer], text: str) -> list[Layer]:
+    """The layers of a name or glob; `first` and `last` are those of the graph."""
+    hits = [
+        layer
+        for layer in layers
+        if text in layer.names or any(fnmatch.fnmatchcase(name, text) for name in layer.names)
+    ]
+    ends = {"first": layers[:1], "last": layers[-1:]}
+    return hits or list(ends.get(text, ()))
 
 
 def watched(model: ir.Model, layers: Sequence[Layer]) -> list[str]:

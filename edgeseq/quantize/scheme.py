@@ -9,7 +9,8 @@ from edgeseq.errors import UsageError
 from edgeseq.registry import hint
 
 KNOWN = ("int8", "int8-dynamic", "w8", "w4g32", "w4g64", "bf16", "fp16", "mixed")
-ROUNDINGS = ("nearest", "gptq")
+ROUNDINGS = ("nearest", "gptq", "adaround")
+CELL_STATES = ("static", "dynamic", "float")
 ACTIVATIONS = ("auto", "static", "dynamic")
 OBSERVERS = ("min-max", "moving", "percentile", "mse", "entropy")
 
@@ -88,13 +89,17 @@ class Settings:
         observer: How the range of an activation follows from what was seen.
         percentile: Of the `percentile` observer: share of the values inside the range, in percent.
         symmetric: Ranges of activations are symmetric about 0.
-        rounding: `nearest`, or `gptq`: against the calibration samples, input by input.
+        rounding: `nearest`, or against the calibration samples: `gptq`, input by input, or
+            `adaround`, all at once.
         correct_bias: Take the mean error of a product, over the samples, out of its bias.
+        equalize: Move scales between weights that only homogeneous functions stand between.
         smooth: Exponent by which ranges move from activations to weights; 0: none do.
         saturation_free: Weights whose pair sums fit 16 bits (for `maddubs`), at some cost.
         keep: Names of layers or weights that stay as they are.
         activations: `static` scales where there are samples, `dynamic` ones, of each step and row,
             everywhere, or `auto`: static but where that loses much more.
+        cell_states: Of int8 cells: `static` or `dynamic` scales where a state is multiplied, or
+            `float`: the cell has `w8` weights.
     """
 
     observer: str = "percentile"
@@ -102,7 +107,9 @@ class Settings:
     symmetric: bool = False
     rounding: str = "nearest"
     correct_bias: bool = False
+    equalize: bool = False
     smooth: float = 0.0
     saturation_free: bool = False
     keep: tuple[str, ...] = ()
     activations: str = "auto"
+    cell_states: str = "static"

@@ -8,6 +8,7 @@ bf16, fp16 Cast(weight)
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -45,7 +46,13 @@ class Rounded:
         return np.asarray(self.levels * self.scales[:, None], np.float32)
 
 
-def rounded(w: Array, scheme: Scheme, settings: Settings, rows: Array | None) -> Rounded:
+def rounded(
+    w: Array,
+    scheme: Scheme,
+    settings: Settings,
+    rows: Array | None,
+    missing: Array | None = None,
+) -> Rounded:
     """Round a matrix to int8 or int4.
 
     Args:
@@ -53,18 +60,42 @@ def rounded(w: Array, scheme: Scheme, settings: Settings, rows: Array | None) ->
         scheme: How.
         settings: Rounding and saturation.
         rows: What it is multiplied by [count, inputs], where that is known.
+        missing: What its outputs lack for other reasons [count, outputs], to be made up for.
     """
+    free = settings.saturation_free and scheme.activations and scheme.weights == "int8"
     if scheme.weights == "int4":
         scales, top, group = levels.group_scales(w, scheme.group), levels.TOP4, scheme.group
         full = levels.spread(scales, group, w.shape[1])
     else:
         group, top = 0, levels.TOP8
-        free = settings.saturation_free and scheme.activations
         scales = levels.row_scales(w, saturation_free=free)
         full = scales[:, None]
-    if settings.rounding == "gptq" and rows is not None:
-        return Rounded(rounding.gptq(w, full, rows, top), scales, group)
-    return Rounded(levels.to_levels(w, full, top), scales, group)
+    found = _levels(w, full, settings.rounding, rows, top, missing)
+    return Rounded(levels.paired(found) if free else found, scales, group)
+
+
+def joined(parts: Sequence[Rounded]) -> Rounded:
+    """Matrices below each other."""
+    return Rounded(
+        np.concatenate([one.levels for one in parts]),
+        np.concatenate([one.scales for one in parts]),
+        parts[0].group,
+    )
+
+
+def _levels(
+    w: Array, scales: Array, how: str, rows: Array | None, top: int, missing: Array | None
+) -> Array:
+    if how == "nearest" or rows is None:
+        return levels.to_levels(w, scales, top)
+    exact = rows.astype(np.float64)
+    gram = exact.T @ exact
+    lack = None if missing is None else missing.T.astype(np.float64) @ exact
+    if how == "gptq":
+        return rounding.gptq(w, scales, gram, top, lack)
+    from edgeseq.quantize.adaround import adaround  # torch
+
+    return adaround(w, scales, gram, top, lack)
 
 
 def halved(w: Array, scheme: Scheme) -> Array:

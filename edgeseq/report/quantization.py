@@ -27,7 +27,10 @@ def write(done: Done, file: Path) -> None:
 def page(done: Done) -> str:
     """Return the page."""
     layers = [
-        (c.name, c.op_type, c.scheme, c.activations, str(c.elements), str(c.nbytes))
+        (
+            *(c.name, c.op_type, c.scheme, c.activations, str(c.elements), str(c.nbytes)),
+            ", ".join(c.methods),
+        )
         for c in done.quantized.changes
     ]
     rows = [
@@ -47,7 +50,7 @@ def page(done: Done) -> str:
 {warning}{plot(done.curves, done.steps)}
 {_table(("output", "kind", "error, dB", "largest", "slope a window"), rows)}
 <h2>Layers</h2>
-{_table(("layer", "operator", "scheme", "activations", "weights", "bytes"), layers)}
+{_table(("layer", "operator", "scheme", "activations", "weights", "bytes", "methods"), layers)}
 {_table(("left in float", "why"), left) if left else ""}</html>
 """
 

@@ -52,7 +52,7 @@ def search(
     )
     given = calibration.load(sparse.calibrate, model)
     samples = given or calibration.synthetic(model, seed=options.seed)
-    learn, held_out = trial.split(samples, model)
+    learn, held_out = calibration.split(samples, model)
     request = request_of(sparse, options.seed, bool(given))
     evidence = shortened(learn, model)
     bench = trial.Bench(model, request, learn if given else (), evidence, held_out)

@@ -127,6 +127,7 @@ def _recipe(
     given |= _of_model(options)
     if options.sparse.calibrate:
         given["calibrate"] = [_beside(path, folder) for path in options.sparse.calibrate]
+        given["hold-out"] = True  # the sample that the errors were measured on
     chosen = found.choices(one)
     given |= _sparse(found, chosen) | _quantized(chosen)
     return "\n".join(["[compile]", *(f"{key} = {_toml(v)}" for key, v in given.items()), ""])

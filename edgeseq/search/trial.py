@@ -18,12 +18,11 @@ from edgeseq.quantize.observers import Seen
 from edgeseq.quantize.run import quantize, watched
 from edgeseq.quantize.scheme import Settings
 from edgeseq.search.space import FLOAT, Choice, Place
-from edgeseq.train.calibration import Sample, is_stepwise, steps_of
+from edgeseq.train.calibration import Sample
 from edgeseq.train.prunable import Matrix
 from edgeseq.train.pruning import Pruner, Request
 
 Point = Mapping[str, str]  # layer -> choice
-_HELD_OUT = 1 / 3  # of a single recording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +48,6 @@ class Measured:
     def drop(self) -> float:
         """By how many dB the error raises the level of the worst output."""
         return 10 * math.log10(1 + self.error)
-
-
-def split(samples: Sequence[Sample], model: ir.Model) -> tuple[list[Sample], Sample]:
-    """What is learned from, and what is measured on: the last recording, or the end of one."""
-    if len(samples) > 1 or not is_stepwise(model):
-        return list(samples[:-1]) or list(samples), samples[-1]
-    (one,) = samples
-    cut = round(steps_of(one, model) * (1 - _HELD_OUT))
-    return [{n: a[:cut] for n, a in one.items()}], {n: a[cut:] for n, a in one.items()}
 
 
 class Bench:

@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 Sample = dict[str, Array]
 
 LEAST_STEPS = 32
+HELD_OUT = 1 / 3  # of a single recording
 _KINDS = (".npz", ".npy", ".wav")
 _HOW = "give .npz by input name, .npy or .wav for the one input, a folder or a quoted glob of them"
 
@@ -63,6 +64,15 @@ def synthetic(model: ir.Model, *, count: int = 4, steps: int = 100, seed: int = 
         )
         for i in range(count)
     ]
+
+
+def split(samples: Sequence[Sample], model: ir.Model) -> tuple[list[Sample], Sample]:
+    """What is learned from, and what is measured on: the last sample, or the end of one."""
+    if len(samples) > 1 or not is_stepwise(model):
+        return list(samples[:-1]) or list(samples), samples[-1]
+    (one,) = samples
+    cut = round(steps_of(one, model) * (1 - HELD_OUT))
+    return [{n: a[:cut] for n, a in one.items()}], {n: a[cut:] for n, a in one.items()}
 
 
 def data_inputs(model: ir.Model) -> list[ir.Value]:

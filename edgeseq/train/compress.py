@@ -76,6 +76,8 @@ def compress(
     """
     schedule = _schedule(options)
     given = calibration.load(options.calibrate, model)
+    if given and options.hold_out:
+        given = calibration.split(given, model)[0]
     samples = given or calibration.synthetic(model, seed=seed)
     if structured.asked(options.pattern):
         return _units(model, options, samples, seed, progress, not given)

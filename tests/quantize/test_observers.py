@@ -119,13 +119,13 @@ def test_gptq_lowers_the_error_of_the_product(top: int) -> None:
     rows = (RANDOM.normal(size=(2000, 6)) @ mixing).astype(np.float32)
     w = RANDOM.normal(size=(16, 24)).astype(np.float32)
     w[:, ::5] = 0
-    scales = np.abs(w).max(1, keepdims=True) / top
+    scales, gram = np.abs(w).max(1, keepdims=True) / top, rows.T @ rows
     errors = [
         np.square(rows @ (found * scales - w).T).mean()
-        for found in (levels.to_levels(w, scales, top), rounding.gptq(w, scales, rows, top))
+        for found in (levels.to_levels(w, scales, top), rounding.gptq(w, scales, gram, top))
     ]
     assert errors[1] < 0.6 * errors[0]
-    assert np.all(rounding.gptq(w, scales, rows, top)[:, ::5] == 0)
+    assert np.all(rounding.gptq(w, scales, gram, top)[:, ::5] == 0)
 
 
 def test_schemes_by_text() -> None:

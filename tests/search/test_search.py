@@ -75,14 +75,13 @@ def test_a_recipe_gives_what_was_measured(
     _, chosen = gather(tmp_path / mixed["recipe"], {})
     assert chosen.states == STATES
     assert chosen.targets == ("x86-64",)
+    assert chosen.sparse.hold_out
     schemes = {n: c["scheme"] for n, c in mixed["layers"].items()}
     assert chosen.quantize.schemes == schemes
     done = compress(prepared, chosen.sparse, 0, lambda _: None)
     stored = {row.name.partition("[")[0]: row.density for row in done.pruned.rows}
     assert stored["W"] == pytest.approx(mixed["layers"]["W"]["density"], abs=0.05)
-    after = quantization.apply(
-        done.model, chosen.quantize, chosen.sparse.calibrate, 0, lambda _: None
-    )
+    after = quantization.apply(done.model, chosen.quantize, chosen.sparse, 0, lambda _: None)
     assert {c.name: c.scheme for c in after.quantized.changes} == {
         n: s for n, s in schemes.items() if s != "float"
     }
@@ -154,15 +153,18 @@ def test_bad_requests_are_named(prepared: ir.Model, clip: str, costs: Costs) -> 
 
 def test_scales_of_each_step_though_there_are_samples(prepared: ir.Model, clip: str) -> None:
     wanted = QuantizeOptions("int8", {"head": "int8-dynamic"})
-    done = quantization.apply(prepared, wanted, [clip], 0, lambda _: None)
+    done = quantization.apply(
+        prepared, wanted, SparsityOptions(calibrate=(clip,)), 0, lambda _: None
+    )
     how = {c.name: (c.scheme, c.activations) for c in done.quantized.changes}
     assert how["head"] == ("int8-dynamic", "dynamic")
     assert how["middle"] == ("int8", "static")
 
 
 def test_schemes_by_name(prepared: ir.Model, clip: str) -> None:
+    data = SparsityOptions(calibrate=(clip,))
     wanted = QuantizeOptions(scheme="int8", schemes={"mid*": "bf16", "head": "float"})
-    done = quantization.apply(prepared.clone(), wanted, [clip], 0, lambda _: None)
+    done = quantization.apply(prepared.clone(), wanted, data, 0, lambda _: None)
     assert {c.name: c.scheme for c in done.quantized.changes} == {"W": "int8", "middle": "bf16"}
     for bad, message in (
         ({"nobody": "int8"}, "no layer is called 'nobody'"),
@@ -170,9 +172,13 @@ def test_schemes_by_name(prepared: ir.Model, clip: str) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             quantization.apply(
-                prepared.clone(), QuantizeOptions("int8", bad), [clip], 0, lambda _: None
+                prepared.clone(), QuantizeOptions("int8", bad), data, 0, lambda _: None
             )
     with pytest.raises(UsageError, match="does not go with --quantize mixed"):
         quantization.apply(
-            prepared.clone(), QuantizeOptions("mixed", {"head": "bf16"}), [], 0, lambda _: None
+            prepared.clone(),
+            QuantizeOptions("mixed", {"head": "bf16"}),
+            SparsityOptions(),
+            0,
+            lambda _: None,
         )
