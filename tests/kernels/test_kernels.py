@@ -42,7 +42,7 @@ EVERYWHERE = [
 
 # Inlined for sizes that are not known, their formats would take minutes to compile;
 # test_literal_sizes.py compiles them as lowering does.
-MANY_FORMATS = {"gemm.c", "gru.c", "lstm.c", "rnn.c", "spmv.c"} | {
+MANY_FORMATS = {"conv_w8.c", "gemm.c", "gru.c", "lstm.c", "rnn.c", "spmv.c"} | {
     "gru_i8.c",
     "lstm_i8.c",
     "rnn_i8.c",
