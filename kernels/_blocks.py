@@ -2,7 +2,8 @@
 
 Outputs are padded to whole panels of `width`. A panel is its head rows (float32), then list after
 list of blocks, ordered by input. A list is padded with zeros to a multiple of four blocks; their
-input is that of the last block, so that no other input's NaN can enter.
+input is that of the last block, so that no other input's NaN can enter. N:M weights have blocks of
+another kind in the same lists: `_nm`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from edgeseq.kernels import _nm
 from edgeseq.kernels._family import Array
 from edgeseq.kernels._formats import Format, from_halves, to_halves
 
@@ -25,7 +27,7 @@ class Blocks:
     Args:
         blocks: Places for blocks in each chain; shorter chains are padded.
         counts: uint16, blocks of each list with its padding, lists in stream order.
-        index: uint16, the input of each block.
+        index: uint16, the input of each block; N:M: 20 words of each four.
         w: Head rows and blocks in stream order, as words.
     """
 
@@ -44,12 +46,21 @@ def padded(outputs: int, width: int) -> int:
     return -(-outputs // width) * width
 
 
-def stored(w: Array, width: int) -> Array:
+def stored(w: Array, form: Format) -> Array:
     """Which weights of w [outputs, inputs] are stored: all of a block that is not zero."""
-    outputs, inputs = w.shape
+    if form.window:
+        return _nm.stored(w, form.window)
+    (outputs, inputs), width = w.shape, form.width
     full = np.pad(w, ((0, padded(outputs, width) - outputs), (0, 0)))
     alive = (full != 0).reshape(len(full) // width, width, inputs).any(axis=1)
     return np.repeat(alive, width, axis=0)[:outputs]
+
+
+def share(w: Array, form: Format) -> float:
+    """Blocks that are stored of w [outputs, inputs], as a share of those of a dense matrix."""
+    if form.window:
+        return _nm.share(w, form.window)
+    return float(stored(w, form).mean()) if w.size else 0.0
 
 
 def pack(head: Array, lists: Sequence[Array], form: Format) -> Blocks:
@@ -60,9 +71,22 @@ def pack(head: Array, lists: Sequence[Array], form: Format) -> Blocks:
     width, rows = form.width, len(head)
     outputs = padded(head.shape[1], width)
     panels = outputs // width
+    lists = [np.pad(w, ((0, outputs - len(w)), (0, 0))).astype(np.float32) for w in lists]
+    places, index, blocks = _nm.lists(lists, form.window) if form.window else _own(lists, width)
+    words = _words(blocks, form)
+    per_panel = words_of(places.reshape(panels, -1).sum(axis=1), form)
+    heads = np.pad(head, ((0, 0), (0, outputs - head.shape[1])))
+    heads = heads.reshape(rows, panels, width).transpose(1, 0, 2).reshape(panels, -1)
+    starts = np.repeat(np.cumsum(per_panel) - per_panel, rows * width)
+    stream = np.insert(words, starts, heads.reshape(-1).astype(np.float32))
+    return Blocks(len(blocks), places.astype(np.uint16), index.astype(np.uint16), stream)
+
+
+def _own(lists: Sequence[Array], width: int) -> tuple[Array, Array, Array]:
+    """Places of every list, the input of each place, and its block [places, width]."""
+    panels = len(lists[0]) // width
     ends = np.cumsum([w.shape[1] for w in lists])
-    columns = np.concatenate(lists, axis=1).astype(np.float32)
-    columns = np.pad(columns, ((0, outputs - len(columns)), (0, 0)))
+    columns = np.concatenate(lists, axis=1)
     blocks = columns.reshape(panels, width, ends[-1]).transpose(0, 2, 1)  # [panel, column, output]
     alive = (blocks != 0).any(axis=2)
     parts = np.split(alive, ends[:-1], axis=1)
@@ -74,13 +98,9 @@ def pack(head: Array, lists: Sequence[Array], form: Format) -> Blocks:
     order = np.arange(places.sum()) - np.repeat(np.cumsum(places) - places, places)
     last = np.minimum(order, np.repeat(counts, places) - 1)  # padding repeats the last block
     index = inputs[np.repeat(np.cumsum(counts) - counts, places) + last]
-    words = _words(blocks[alive], place, len(index), form)
-    per_panel = words_of(places.reshape(panels, -1).sum(axis=1), form)
-    heads = np.pad(head, ((0, 0), (0, outputs - head.shape[1])))
-    heads = heads.reshape(rows, panels, width).transpose(1, 0, 2).reshape(panels, -1)
-    starts = np.repeat(np.cumsum(per_panel) - per_panel, rows * width)
-    stream = np.insert(words, starts, heads.reshape(-1).astype(np.float32))
-    return Blocks(len(index), places.astype(np.uint16), index.astype(np.uint16), stream)
+    values = np.zeros((len(index), width), np.float32)
+    values[place] = blocks[alive]
+    return places, index, values
 
 
 def words_of(places: Array, form: Format) -> Array:
@@ -88,22 +108,19 @@ def words_of(places: Array, form: Format) -> Array:
     return places * form.width // (1 if form.element == "f32" else 2)
 
 
-def _words(blocks: Array, place: Array, places: int, form: Format) -> Array:
-    """Blocks [n, width] at their places, as words; unused places are zeros."""
+def _words(blocks: Array, form: Format) -> Array:
+    """Blocks [places, width] as words."""
     if form.element == "f32":
-        words = np.zeros((places, form.width), np.float32)
-        words[place] = blocks
-        return words.reshape(-1)
-    halves = np.zeros((places // 2, form.width, 2), np.uint16)
-    halves[place // 2, :, place % 2] = to_halves(blocks, form.element)
-    return halves.reshape(-1).view(np.float32)
+        return blocks.reshape(-1)
+    pairs = to_halves(blocks, form.element).reshape(-1, 2, form.width).transpose(0, 2, 1)
+    return np.ascontiguousarray(pairs).reshape(-1).view(np.float32)
 
 
 def join(chains: Sequence[Blocks], form: Format) -> Blocks:
     """Chains of equal length one after another, and the zeros that vectors may read."""
     most = max(c.blocks for c in chains)
     lack = [most - c.blocks for c in chains]
-    index = [np.pad(c.index, (0, n)) for c, n in zip(chains, lack, strict=True)]
+    index = [np.pad(c.index, (0, n * form.index_words)) for c, n in zip(chains, lack, strict=True)]
     w = [
         np.pad(c.w, (0, int(words_of(np.array(n), form))))
         for c, n in zip(chains, lack, strict=True)
@@ -125,7 +142,8 @@ def unpack(
     heads = panels * rows * width
     start = chain * (heads + int(words_of(np.array(packed.blocks), form)))
     counts = packed.counts.reshape(-1, panels, lists)[chain].astype(np.int64)
-    at_index, at = chain * packed.blocks, start
+    each = form.index_words
+    at_index, at = chain * packed.blocks * each, start
     head = np.zeros((rows, panels, width), np.float32)
     found = [np.zeros((panels, width, n), np.float32) for n in inputs]
     for p in range(panels):
@@ -133,10 +151,14 @@ def unpack(
         at += rows * width
         for i in range(lists):
             n, words = counts[p, i], int(words_of(counts[p, i], form))
-            index = packed.index[at_index : at_index + n].astype(np.int64)
-            real = np.diff(index, prepend=-1) > 0
-            found[i][p][:, index[real]] = _values(packed.w[at : at + words], form)[real].T
-            at, at_index = at + words, at_index + n
+            index = packed.index[at_index : at_index + n * each].astype(np.int64)
+            blocks = _values(packed.w[at : at + words], form)
+            if form.window:
+                _nm.put(found[i][p], index, blocks)
+            else:
+                real = np.diff(index, prepend=-1) > 0
+                found[i][p][:, index[real]] = blocks[real].T
+            at, at_index = at + words, at_index + n * each
     flat = [w.reshape(panels * width, w.shape[2])[:outputs] for w in found]
     return head.reshape(rows, -1)[:, :outputs], flat
 

@@ -20,21 +20,33 @@ class Format:
     Args:
         element: "f32", "bf16" or "f16".
         width: Outputs of a block of `width` x 1 weights that is stored or not; 0: all are stored.
+        window: Neighbouring inputs among which every output of a block picks its own (N:M weights,
+            see `_nm`); 0: all take the same input.
     """
 
     element: str
     width: int = 0
+    window: int = 0
 
     @property
     def name(self) -> str:
         """What a kernel's symbol ends with."""
+        if self.window:
+            return f"{self.element}_nm{self.window}"
         return f"{self.element}_b{self.width}x1" if self.width else self.element
+
+    @property
+    def index_words(self) -> int:
+        """16-bit words of a block's index."""
+        return 5 if self.window else 1
 
 
 F32, BF16, F16 = Format("f32"), Format("bf16"), Format("f16")
 DENSE = (F32, BF16, F16)
 BLOCKS = tuple(Format(element, width) for element in ("f32", "bf16") for width in (16, 8))
-ALL = DENSE + BLOCKS
+N_OF_M = tuple(Format(element, 16, window) for element in ("f32", "bf16") for window in (8, 16))
+SPARSE = BLOCKS + N_OF_M
+ALL = DENSE + SPARSE
 
 
 def to_halves(values: Array, element: str) -> Array:

@@ -200,7 +200,7 @@ def linear(w: Array, form: Format) -> Callable[[Array], Array]:
     matrix = w.astype(np.float64)
     if not form.width:
         return lambda v: v @ matrix.T
-    kept = _blocks.stored(w, form.width)
+    kept = _blocks.stored(w, form)
     return lambda v: np.where(kept, v[:, None] * matrix, 0.0).sum(axis=2)
 
 
@@ -309,7 +309,7 @@ def draw(
     density = rng.choice([0.0, 0.2, 0.5, 1.0], p=[0.1, 0.4, 0.4, 0.1])
     for name in ("w", "r"):
         if form.width:
-            raw[name] = prune(raw[name], density, shape.H, form.width, rng)
+            raw[name] = prune(raw[name], density, shape.H, form, rng)
         raw[name] = rounded(raw[name], form.element)
     return raw
 
@@ -323,8 +323,15 @@ def with_weights(case: Case, raw: dict[str, Array], chains: Sequence[Chain], for
     return dataclasses.replace(case, sizes=sizes, arrays=case.arrays | packed, raw=case.raw | raw)
 
 
-def prune(w: Array, density: float, outputs: int, width: int, rng: np.random.Generator) -> Array:
-    """Keep a part of the blocks of w [..., gates * outputs, inputs], less some single weights."""
+def prune(w: Array, density: float, outputs: int, form: Format, rng: np.random.Generator) -> Array:
+    """Keep a part of the blocks of w [..., gates * outputs, inputs], less some single weights.
+
+    N:M weights: that part of the weights, of some outputs none.
+    """
+    if form.window:
+        drawn = rng.random(w.shape) + (rng.random((*w.shape[:-1], 1)) < 0.1)
+        return np.where(drawn < density, w, 0).astype(np.float32)
+    width = form.width
     parts = w.reshape(math.prod(w.shape[:-1]) // outputs, outputs, w.shape[-1])
     panels = _blocks.padded(outputs, width) // width
     keep = rng.random((len(parts), panels, w.shape[-1])) < density

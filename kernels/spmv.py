@@ -1,6 +1,7 @@
 """y = act(bias + x w) with a constant block-sparse w; c/spmv.c.
 
-Packed as kernels/_blocks.py says: a panel has one head row, the bias, and one list of blocks.
+Packed as kernels/_blocks.py says: a panel has one head row, the bias, and one list of blocks, which
+are of one input each or N:M.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from edgeseq.kernels import _blocks, gemm
 from edgeseq.kernels._blocks import Blocks
 from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role
-from edgeseq.kernels._formats import BLOCKS, Format, rounded
+from edgeseq.kernels._formats import SPARSE, Format, rounded
 from edgeseq.kernels._recurrent import prune
 
 
@@ -34,7 +35,7 @@ def cases(rng: np.random.Generator, form: Format) -> Iterator[Case]:
     for i, shape in enumerate(gemm.shapes(rng)):
         case = gemm.fill(rng, **shape)
         density = (0.0, 0.1, 0.3, 0.5, 1.0)[i % 5]
-        w = prune(case.raw["w"].T, density, case.sizes["N"], form.width, rng).T
+        w = prune(case.raw["w"].T, density, case.sizes["N"], form, rng).T
         w = rounded(w, form.element)
         packed = pack(w, case.raw["bias"], form)
         yield dataclasses.replace(
@@ -65,4 +66,4 @@ def _kernel(form: Format) -> Kernel:
     )
 
 
-KERNELS = tuple(_kernel(form) for form in BLOCKS)
+KERNELS = tuple(_kernel(form) for form in SPARSE)

@@ -92,12 +92,12 @@ class CostTable:
             form: Weight format, e.g. `f32`, `bf16_b16x1`, `i8_b16x4`.
             level: Instruction-set level; None: the newest in the table.
         """
-        sparse = "_b" in form
-        family = ("spmv" if sparse else "gemm") if kind == "linear" else kind
-        kernel = f"{family}_{form}"
-        parsed = work.parse(kernel)
-        if parsed is None or not self.levels:
+        named = work.parse(f"spmv_{form}")
+        if named is None or not self.levels:
             return None
+        family = ("spmv" if named.sparse else "gemm") if kind == "linear" else kind
+        kernel = f"{family}_{form}"
+        parsed = dataclasses.replace(named, family=family)
         gates = work.GATES.get(family, 1)
         outputs = rows // gates
         blocks = math.ceil(density * gates * work.dense_blocks(parsed, outputs, cols))
@@ -114,7 +114,7 @@ class CostTable:
             options: (choice, kernel, sizes) each; the first is taken unless another is faster by
                 `MARGIN` at every level.
             levels: The instruction sets that the one choice is compiled for. Where none of them
-                was measured, the table's worst level stands in.
+                was measured, the table's worst level stands in, but not for N:M kernels.
 
         Returns:
             The choice, and why: both times at the newest level.
@@ -123,7 +123,9 @@ class CostTable:
         known = [level for level in levels if self.seconds(dense, dense_sizes, level) is not None]
         instead = ""
         if not known and self.levels:
-            # Narrower vectors do more work per block, so that its index weighs less than here.
+            # Narrower vectors do more work per block, so that its index weighs less than here. That
+            # of N:M weights weighs more: other machines take more instructions to permute.
+            options = [o for o in options if not _permutes(o[1])]
             known, instead = list(self.levels)[:1], f" in place of {', '.join(levels) or 'plain C'}"
         if not known or self.seconds(dense, dense_sizes, known[0]) is None:
             return first, f"the cost table has no time of {dense}"
@@ -156,6 +158,11 @@ class Costing:
 
     table: CostTable
     levels: tuple[str, ...]
+
+
+def _permutes(kernel: str) -> bool:
+    form = work.parse(kernel)
+    return form is not None and form.window > 0
 
 
 def _time(cost: Cost, amounts: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.kernels import _formats
-from edgeseq.kernels._blocks import Blocks, stored
+from edgeseq.kernels._blocks import Blocks, share
 from edgeseq.kernels._family import Kernel, Role
 from edgeseq.kernels._formats import Format
 from edgeseq.lower.select import Array, Choice, Shapes, constant
@@ -59,16 +59,16 @@ def options(element: str, matrices: Sequence[Array]) -> list[Format]:
         matrices: The linear maps that it is made of, [outputs, inputs] each.
     """
     found = [next(f for f in _formats.DENSE if f.element == element)]
-    for form in _formats.BLOCKS:
-        if form.element == element and _share(matrices, form.width) < _WORTH_A_LOOK:
+    for form in _formats.SPARSE:
+        if form.element == element and _share(matrices, form) < _WORTH_A_LOOK:
             found.append(form)
     return found
 
 
-def _share(matrices: Sequence[Array], width: int) -> float:
-    """The share of weights that blocks of this width store."""
+def _share(matrices: Sequence[Array], form: Format) -> float:
+    """The blocks that are stored, as a share of those of dense matrices."""
     total = sum(m.size for m in matrices)
-    return sum(int(stored(m, width).sum()) for m in matrices) / max(total, 1)
+    return sum(share(m, form) * m.size for m in matrices) / max(total, 1)
 
 
 Pack = Callable[[Format], Array | Blocks]

@@ -12,14 +12,14 @@ import onnx_ir as ir
 from edgeseq.kernels import gemm, gemv_i4, spmv
 from edgeseq.kernels._blocks import Blocks
 from edgeseq.kernels._family import Role
-from edgeseq.kernels._formats import BLOCKS, DENSE, Format
+from edgeseq.kernels._formats import DENSE, SPARSE, Format
 from edgeseq.lower import formats, stored
 from edgeseq.lower.formats import Weight
 from edgeseq.lower.select import Array, Choice, Shapes, constant, only_user, size
 from edgeseq.lower.size import Size
 
 OPS = ("MatMul", "Gemm")
-_KERNELS = dict(zip((*DENSE, *BLOCKS), (*gemm.KERNELS, *spmv.KERNELS), strict=True))
+_KERNELS = dict(zip((*DENSE, *SPARSE), (*gemm.KERNELS, *spmv.KERNELS), strict=True))
 ACTIVATIONS = ("Relu", "Sigmoid", "Tanh")
 
 

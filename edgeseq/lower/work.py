@@ -1,7 +1,7 @@
 """What a kernel has to do at given sizes: the few counts that its time is made of.
 
-Kernels are named `<family>_<weights>[_<layout>]`, e.g. `gru_bf16_b16x1`. Only families whose
-weights come in several formats are counted: there alone lowering has a choice.
+Kernels are named `<family>_<weights>[_<layout>]`, e.g. `gru_bf16_b16x1`, `gru_f32_nm8`. Only
+families whose weights come in several formats are counted: there alone lowering has a choice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ WEIGHT_BYTES: Mapping[str, int] = {"f32": 4, "bf16": 2, "f16": 2, "i8": 1}
 ROW_TILE = 4  # rows that share one load of a weight: ES_MAX_ROWS in c/tile.h
 PANEL = 16  # outputs computed together
 INDEX_BYTES = 2  # of a stored block
-_NAME = re.compile(r"([a-z]+)_(f32|bf16|f16|i8)(?:_b(\d+)x(\d+))?")
+NM_INDEX_BYTES = 10  # the same, of N:M weights
+_NAME = re.compile(r"([a-z]+)_(f32|bf16|f16|i8)(?:_b(\d+)x(\d+)|_nm(\d+))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Format:
         rows: Outputs of a block.
         cols: Inputs of a block.
         sparse: Blocks are stored with their index; else all of them are.
+        window: N:M weights: the inputs among which an output of a block picks its own; else 0.
     """
 
     family: str
@@ -36,10 +38,13 @@ class Format:
     rows: int
     cols: int
     sparse: bool
+    window: int = 0
 
     @property
     def layout(self) -> str:
-        """`b16x1`, or "" for dense weights."""
+        """`b16x1`, `nm8`, or "" for dense weights."""
+        if self.window:
+            return f"nm{self.window}"
         return f"b{self.rows}x{self.cols}" if self.sparse else ""
 
     @property
@@ -51,6 +56,8 @@ class Format:
     def block_bytes(self) -> int:
         """Bytes that one block takes in the stream of weights."""
         values = self.rows * self.cols * WEIGHT_BYTES[self.weights]
+        if self.window:
+            return values + NM_INDEX_BYTES
         return values + (INDEX_BYTES if self.sparse else 0)
 
 
@@ -81,8 +88,8 @@ def parse(kernel: str) -> Format | None:
     if found is None or found[1] not in (*GATES, *PRODUCTS):
         return None
     dense_cols = 4 if found[2] == "i8" else 1
-    rows, cols = int(found[3] or PANEL), int(found[4] or dense_cols)
-    return Format(found[1], found[2], rows, cols, found[3] is not None)
+    rows, cols, window = int(found[3] or PANEL), int(found[4] or dense_cols), int(found[5] or 0)
+    return Format(found[1], found[2], rows, cols, bool(found[3] or window), window)
 
 
 def of(kernel: str, sizes: Mapping[str, int]) -> Work | None:

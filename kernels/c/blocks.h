@@ -1,5 +1,6 @@
 /*
- * Products with block-sparse constant weights: blocks of 16 (8) outputs x 1 input.
+ * Products with block-sparse constant weights: blocks of 16 (8) outputs x 1 input. N:M weights (nm.h)
+ * have the same lists; a block of them takes another input for each output.
  *
  * Outputs are padded to whole panels. A panel has one list of blocks per gate (recurrent: and per
  * part, the input's lists first): counts[list] blocks, the input of each in `index`, its weights in
@@ -22,25 +23,25 @@ typedef struct {
 ES_FN es_stream es_skip_lists(const int F, const int width, const int lists, es_stream at) {
   size_t blocks = 0;
   ES_UNROLL for (int i = 0; i < lists; i++) { blocks += at.counts[i]; }
-  at.w += (F == ES_F32 ? blocks : blocks / 2) * width;
-  at.index += blocks;
+  at.w += (es_element(F) == ES_F32 ? blocks : blocks / 2) * width;
+  at.index += blocks * es_index_words(F);
   at.counts += lists;
   return at;
 }
 
 ES_FN es_operands es_list_operands(const int width, const es_stream *list, const float *x,
-                                   ptrdiff_t ldx, int unit) {
-  const es_operands o = {x, ldx, list->index, list->w, width, width, unit};
+                                   ptrdiff_t ldx, int inputs, int unit) {
+  const es_operands o = {x, ldx, inputs, list->index, list->w, width, width, unit};
   return o;
 }
 
 /*
- * y = act(bias + x w) for N outputs of each of G gates, as es_project. Head rows: `head`, of which
+ * y = act(bias + x w) for N outputs of each of G gates and K inputs, as es_project. Head rows: `head`, of which
  * the first G are the biases. A panel has `lists` lists, of which the first G are multiplied.
  */
 ES_FN void es_project_blocks(const int F, const int width, const int G, const int lists, int M,
-                             int N, int act, int head, const float *x, ptrdiff_t ldx, es_stream at,
-                             float *y, ptrdiff_t ldy) {
+                             int N, int K, int act, int head, const float *x, ptrdiff_t ldx,
+                             es_stream at, float *y, ptrdiff_t ldy) {
   const int V = es_tile_vecs(1, width), padded = es_round_up(N, width);
   ES_LOOP for (int u = 0; u < padded; u += width) {
     const float *bias = at.w;
@@ -48,7 +49,7 @@ ES_FN void es_project_blocks(const int F, const int width, const int G, const in
     es_stream list = at;
     ES_LOOP for (int g = 0; g < G; g++) {
       ES_LOOP for (int j = 0; j < width; j += V * ES_W) {
-        const es_operands o = es_list_operands(width, &list, x, ldx, j);
+        const es_operands o = es_list_operands(width, &list, x, ldx, K, j);
         es_project_rows(F, width, 1, V, M, *list.counts, es_least(width, N - u) - j, act, &o,
                         bias + g * width, y + (size_t)u * G + g * width + j, ldy);
       }

@@ -98,7 +98,9 @@ ES_FN void es_multiply(const es_rec *a, const es_panel *p, const int part, const
     list.w += before * p->P;
   ES_UNROLL for (int g = 0; g < lists; g++) {
     const int K = a->width ? *list.counts : part ? a->H : a->I;
-    const es_operands o = {x, ldx, list.index, list.w, a->width ? p->P : all * p->P, p->P, p->j};
+    const es_operands o = {x,          ldx,    part ? es_row(a) : a->I,
+                           list.index, list.w, a->width ? p->P : all * p->P,
+                           p->P,       p->j};
     es_dots(F, a->width, R, G / lists, V, K, &o, acc + g * V, lda);
     if (a->width)
       list = es_skip_lists(F, a->width, 1, list);

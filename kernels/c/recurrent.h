@@ -39,7 +39,8 @@ ES_FN es_chain es_chain_at(const es_rec *a, int i, int steps, float *scratch) {
   float *shared = scratch + chains * (2 + lstm) * state; /* z and r h, which live within a step */
   const es_chain chain = {
       (a->reverse >> d) & 1,
-      {a->w + i * es_chain_words(a), a->counts + i * lists, a->index + (size_t)i * a->blocks},
+      {a->w + i * es_chain_words(a), a->counts + i * lists,
+       a->index + (size_t)i * a->blocks * es_index_words(a->format)},
       a->x + (ptrdiff_t)g * a->x_g,
       a->y ? a->y + (ptrdiff_t)g * a->y_g + (ptrdiff_t)d * a->y_d : 0,
       scratch + i * 2 * state,
@@ -105,7 +106,7 @@ ES_FN void es_project_steps(const es_rec *a, const es_chain *q, int t, int n) {
     const float *x = q->x + (ptrdiff_t)(t + i) * a->x_t;
     float *xp = q->xp + (size_t)i * a->B * row;
     if (a->width)
-      es_project_blocks(F, a->width, G, 2 * G, rows, a->H, ES_IDENTITY, es_head(a), x, ldx,
+      es_project_blocks(F, a->width, G, 2 * G, rows, a->H, a->I, ES_IDENTITY, es_head(a), x, ldx,
                         q->weights, xp, row);
     else
       es_project(F, G, ES_UNITS, rows, a->H, a->I, ES_IDENTITY, es_head(a),

@@ -13,15 +13,18 @@
                             const uint16_t *restrict index, const float *restrict w,               \
                             float *restrict y) {                                                   \
     const es_stream weights = {w, counts, index};                                                  \
-    (void)K;                                                                                       \
     (void)blocks;                                                                                  \
-    es_project_blocks(format, width, 1, 1, M, N, act, 1, x, ldx, weights, y, ldy);                 \
+    es_project_blocks(format, width, 1, 1, M, N, K, act, 1, x, ldx, weights, y, ldy);              \
   }
 
 ES_SPMV(f32_b16x1, ES_F32, 16)
 ES_SPMV(f32_b8x1, ES_F32, 8)
 ES_SPMV(bf16_b16x1, ES_BF16, 16)
 ES_SPMV(bf16_b8x1, ES_BF16, 8)
+ES_SPMV(f32_nm8, ES_F32 | ES_NM8, 16)
+ES_SPMV(f32_nm16, ES_F32 | ES_NM16, 16)
+ES_SPMV(bf16_nm8, ES_BF16 | ES_NM8, 16)
+ES_SPMV(bf16_nm16, ES_BF16 | ES_NM16, 16)
 
 #undef ES_SPMV
 

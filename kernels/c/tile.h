@@ -13,34 +13,27 @@
 
 #include "es.h"
 #include "es_math.h"
+#include "nm.h"
 
 #define ES_MAX_ROWS 4
 
-enum { ES_F32, ES_BF16, ES_F16 }; /* the format of weights */
-
 /* The row of words that holds input k; with k = K rounded up, how many rows K inputs take. */
-ES_FN int es_word_row(const int F, int k) { return F == ES_F32 ? k : (int)((unsigned)k >> 1); }
-ES_FN int es_word_rows(const int F, int K) { return F == ES_F32 ? K : es_word_row(F, K + 1); }
+ES_FN int es_word_row(const int F, int k) {
+  return es_element(F) == ES_F32 ? k : (int)((unsigned)k >> 1);
+}
+ES_FN int es_word_rows(const int F, int K) {
+  return es_element(F) == ES_F32 ? K : es_word_row(F, K + 1);
+}
 
 /* The weights of outputs `unit` on; P words a row, whose second input is wanted if `odd`. */
 ES_FN es_v es_weight(const int F, int odd, const float *row, int P, int unit) {
-  if (F == ES_BF16) {
+  if (es_element(F) == ES_BF16) {
     const es_v pair = es_load(row + unit);
     return odd ? es_high_bf16(pair) : es_low_bf16(pair);
   }
-  if (F == ES_F16)
+  if (es_element(F) == ES_F16)
     return es_load_f16((const uint16_t *)row + (odd ? P : 0) + unit);
   return es_load(row + unit);
-}
-
-/* Four indices, the first lowest: one load where the compiler can be told that it may be. */
-ES_FN uint64_t es_four(const uint16_t *index) {
-#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-  typedef uint64_t any __attribute__((aligned(2), may_alias));
-  return *(const any *)index;
-#else
-  return index[0] | (uint64_t)index[1] << 16 | (uint64_t)index[2] << 32 | (uint64_t)index[3] << 48;
-#endif
 }
 
 /* Vectors per gate that let a tile of G gates fit the registers. No loop: gcc must fold it early. */
@@ -53,23 +46,29 @@ ES_FN int es_tile_rows(const int accs) { return es_least(ES_MAX_ROWS, ES_ACCS / 
 
 /* Where a product finds its operands. */
 typedef struct {
-  const float *x; /* rows ldx apart */
+  const float *x; /* rows of `inputs`, ldx apart */
   ptrdiff_t ldx;
+  int inputs;
   const uint16_t *index; /* of blocks */
   const float *w;        /* rows of words, ldw apart, the gates in them P apart */
   int ldw, P, unit;      /* the tile's first output in its panel */
 } es_operands;
 
-/* acc[r][g][v] += x[r][at] * w[k][g][v] */
+/* acc[r][g][v] += x[r][at] * w[k][g][v]; p: k mod 4. N:M: each output picks its x from `at` on. */
 ES_FN void es_accumulate(const int F, const int R, const int G, const int V, const es_operands *o,
-                         int k, int odd, int at, es_v *acc, const int lda) {
+                         int k, const int p, int at, const uint16_t *codes, es_v *acc,
+                         const int lda) {
   const float *row = o->w + (size_t)es_word_row(F, k) * o->ldw;
   es_v xk[ES_MAX_ROWS];
-  ES_UNROLL for (int r = 0; r < R; r++) { xk[r] = es_set(o->x[r * o->ldx + at]); }
+  ES_UNROLL for (int r = 0; r < R; r++) {
+    xk[r] = es_set(es_window(F) ? 0.0f : o->x[r * o->ldx + at]);
+  }
   ES_UNROLL for (int g = 0; g < G; g++) {
     ES_UNROLL for (int v = 0; v < V; v++) {
-      const es_v w = es_weight(F, odd, row + g * o->P, o->P, o->unit + v * ES_W);
+      const es_v w = es_weight(F, p & 1, row + g * o->P, o->P, o->unit + v * ES_W);
       ES_UNROLL for (int r = 0; r < R; r++) {
+        if (es_window(F))
+          xk[r] = es_pick(es_window(F), o->x + r * o->ldx + at, o->inputs, codes + v * ES_W, p);
         acc[r * lda + g * V + v] = es_fma(w, xk[r], acc[r * lda + g * V + v]);
       }
     }
@@ -104,13 +103,13 @@ ES_FN void es_dots_of_8(const int F, const int R, int K, const es_operands *o, e
 
 /*
  * The sum of es_accumulate over K inputs. width: 0, or that of the blocks of one gate: then input k
- * is x[index[k]] and K is a multiple of 4. acc is [R][lda]. Few accumulators would wait for each
+ * is x[index[k]] (N:M: as nm.h says) and K is a multiple of 4. acc is [R][lda]. Few accumulators would wait for each
  * other's latency, so a small tile sums even and odd k apart (every fourth k, if it is very small).
  */
 ES_FN void es_dots(const int F, const int width, const int R, const int G, const int V, int K,
                    const es_operands *o, es_v *acc, const int lda) {
   const int phases = R * G * V >= 6 ? 1 : R * G * V >= 3 ? 2 : 4, mine = G * V;
-  const int step = width ? 4 : F != ES_F32 && phases == 1 ? 2 : phases;
+  const int step = width ? 4 : es_element(F) != ES_F32 && phases == 1 ? 2 : phases;
   const int whole = step > 1 ? K - step + 1 : 0;
   es_v part[3][ES_ACCS];
   int k = 0;
@@ -124,10 +123,12 @@ ES_FN void es_dots(const int F, const int width, const int R, const int G, const
     ES_UNROLL for (int i = 0; i < R * mine; i++) { part[p - 1][i] = es_set(0.0f); }
   }
   ES_LOOP for (; k < whole; k += step) {
-    const uint64_t four = width ? es_four(o->index + k) : 0;
+    const uint16_t *index = width ? o->index + (size_t)k * es_index_words(F) : 0;
+    const uint64_t four = width ? es_four(index) : 0;
+    const uint16_t *codes = es_window(F) ? index + 4 + o->unit : 0;
     ES_UNROLL for (int p = 0; p < step; p++) {
       const int at = width ? (int)(four >> (16 * p) & 0xffff) : k + p, phase = p % phases;
-      es_accumulate(F, R, G, V, o, k + p, p & 1, at, phase ? part[phase - 1] : acc,
+      es_accumulate(F, R, G, V, o, k + p, p, at, codes, phase ? part[phase - 1] : acc,
                     phase ? mine : lda);
     }
   }
@@ -139,7 +140,7 @@ ES_FN void es_dots(const int F, const int width, const int R, const int G, const
     }
   }
   if (!width)
-    ES_LOOP for (; k < K; k++) { es_accumulate(F, R, G, V, o, k, k & 1, k, acc, lda); }
+    ES_LOOP for (; k < K; k++) { es_accumulate(F, R, G, V, o, k, k & 1, k, 0, acc, lda); }
 }
 
 /*
@@ -201,7 +202,7 @@ ES_FN void es_project(const int F, const int G, const int width, int M, int N, i
   ES_LOOP for (; u + width <= padded; u += width) {
     const float *panel = w + u * per_output;
     ES_LOOP for (int j = 0; j < width; j += V * ES_W) {
-      const es_operands o = {x, ldx, 0, panel + head * width, G * width, width, j};
+      const es_operands o = {x, ldx, K, 0, panel + head * width, G * width, width, j};
       es_project_rows(F, 0, G, V, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
     }
   }
@@ -209,7 +210,7 @@ ES_FN void es_project(const int F, const int G, const int width, int M, int N, i
     const int P = padded - u;
     const float *panel = w + u * per_output;
     ES_LOOP for (int j = 0; j < P; j += ES_W) {
-      const es_operands o = {x, ldx, 0, panel + head * P, G * P, P, j};
+      const es_operands o = {x, ldx, K, 0, panel + head * P, G * P, P, j};
       es_project_rows(F, 0, G, 1, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
     }
   }

@@ -9,8 +9,9 @@ from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._family import Array
 from edgeseq.kernels._formats import (
     ALL,
-    BLOCKS,
     DENSE,
+    N_OF_M,
+    SPARSE,
     Format,
     from_halves,
     rounded,
@@ -18,6 +19,8 @@ from edgeseq.kernels._formats import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from edgeseq.ir.patterns import NOfM, Pattern
 
 HIDDEN = [1, 3, 4, 5, 15, 16, 17, 31, 48, 50]
 
@@ -113,7 +116,7 @@ def test_gemm_formats(form: Format, inputs: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    form=st.sampled_from(BLOCKS),
+    form=st.sampled_from(SPARSE),
     outputs=st.integers(1, 40),
     inputs=st.integers(0, 20),
     density=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
@@ -124,14 +127,50 @@ def test_blocks_lose_nothing(
 ) -> None:
     rng = np.random.default_rng(seed)
     full = rng.standard_normal((outputs, inputs)).astype(np.float32)
-    w = rounded(rec.prune(full, density, outputs, form.width, rng), form.element)
+    w = rounded(rec.prune(full, density, outputs, form, rng), form.element)
     bias = rng.standard_normal(outputs).astype(np.float32)
     packed = spmv.pack(w.T, bias, form)
     for got, want in zip(spmv.unpack(packed, inputs, outputs, form), (w.T, bias), strict=True):
         np.testing.assert_array_equal(got, want)
-    wanted = _blocks.stored(w, form.width)[:: form.width].sum(axis=1)
-    np.testing.assert_array_equal(packed.counts, wanted + -wanted % 4)
-    assert packed.blocks == len(packed.index) == packed.counts.sum()
+    assert packed.blocks * form.index_words == len(packed.index)
+    assert packed.blocks == packed.counts.sum()
+    assert not (w[~_blocks.stored(w, form)]).any()
+    if not form.window:
+        wanted = _blocks.stored(w, form)[:: form.width].sum(axis=1)
+        np.testing.assert_array_equal(packed.counts, wanted + -wanted % 4)
+
+
+@pytest.mark.parametrize("form", N_OF_M, ids=lambda f: f.name)
+@pytest.mark.parametrize("pattern", ["2:4", "1:4", "4:8", "1:8", "6:8", "3:16", "15:16"])
+def test_n_of_m_stores_n_of_m(form: Format, pattern: str) -> None:
+    """Where M divides the window there is no zero among the blocks, but in the last four."""
+    found = Pattern.parse(pattern)
+    assert isinstance(found, NOfM)
+    w = rounded(draw(48, 64), form.element)
+    w = w * found.mask(np.abs(w), 0.5)
+    packed = spmv.pack(w.T, None, form)
+    exact = found.n * 64 // found.m
+    if form.window % found.m == 0:
+        np.testing.assert_array_equal(packed.counts, exact + -exact % 4)
+        assert _blocks.share(w, form) == found.n / found.m
+        np.testing.assert_array_equal(_blocks.stored(w, form), w != 0)
+    else:
+        assert (packed.counts >= exact).all()
+        assert found.n / found.m < _blocks.share(w, form) <= 1
+
+
+def test_n_of_m_as_the_kernel_reads_it() -> None:
+    """Starts, codes of four bits, values; the third output has fewer than the others."""
+    form = N_OF_M[0]
+    w = np.zeros((3, 10), np.float32)
+    w[0, [1, 7]], w[1, [0, 3]], w[2, 5], w[1, 9] = (1, 2), (3, 4), 5, 6
+    packed = spmv.pack(w.T, np.array([7, 8, 9], np.float32), form)
+    starts, codes = packed.index[:4], packed.index[4:7]
+    np.testing.assert_array_equal(starts, [0, 0, 2, 2])  # the second window ends with the inputs
+    picked = codes[:, None] >> np.array([0, 4, 8, 12]) & 15
+    np.testing.assert_array_equal(picked, [[1, 7, 0, 0], [0, 3, 7, 7], [5, 5, 0, 0]])
+    rows = packed.w[:80].reshape(5, 16)[:, :3]
+    np.testing.assert_array_equal(rows, [[7, 8, 9], [1, 3, 5], [2, 4, 0], [0, 6, 0], [0, 0, 0]])
 
 
 def test_halves_round_to_even() -> None:

@@ -49,7 +49,14 @@ TOLERANCE = {"f32": 1e-4, "bf16": 1e-4, "f16": 1e-4, "i8": 0.1}
 def mask(
     rng: np.random.Generator, outputs: int, inputs: int, form: work.Format, density: float
 ) -> Array:
-    """Return [outputs, inputs] of 0 and 1: whole blocks, exactly `density` of them."""
+    """Return [outputs, inputs] of 0 and 1: whole blocks, exactly `density` of them.
+
+    N:M weights: of each window that share, but one input at least.
+    """
+    if form.window:
+        order = rng.random((outputs, -(-inputs // form.window), form.window)).argsort(axis=2)
+        kept = order < max(1, round(density * form.window))
+        return kept.reshape(outputs, -1)[:, :inputs].astype(np.float32)
     rows, cols = -(-outputs // form.rows), -(-inputs // form.cols)
     keep = np.zeros(rows * cols, np.float32)
     keep[rng.permutation(rows * cols)[: round(density * rows * cols)]] = 1

@@ -77,7 +77,7 @@ def _pack(form: work.Format, weights: Array) -> tuple[dict[str, int], dict[str, 
         layout = {"layout": form.layout} if form.sparse else {}
         packed = family.pack(values.T, scale, x_scale=1 / 127, **layout)
         return packed.sizes, packed.arrays
-    stored = Format(form.weights, form.rows if form.sparse else 0)
+    stored = Format(form.weights, form.rows if form.sparse else 0, form.window)
     if not form.sparse:
         return {}, {"w": gemm.pack(weights, form=stored)}
     blocks = spmv.pack(weights, None, stored)

@@ -109,7 +109,7 @@ def _pack(form: work.Format, weights: Weights) -> tuple[dict[str, int], dict[str
         packed = family.pack(_int8(weights), weights["B"], layout=form.layout, **options)
         return packed.sizes, packed.arrays
     family = registry.find("kernels", form.family)
-    stored = Format(form.weights, form.rows if form.sparse else 0)
+    stored = Format(form.weights, form.rows if form.sparse else 0, form.window)
     if form.family == "lstm":
         options["p"] = None
     tensors = (weights["W"], weights["R"], weights["B"])

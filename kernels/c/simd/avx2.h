@@ -52,6 +52,19 @@ ES_FN es_v es_load_f16(const uint16_t *p) {
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
+#define ES_PICKS
+/* A permutation looks at the low three bits; for a window of 16 the fourth says which half. */
+ES_FN es_v es_pick(const int M, const float *x, int n, const uint16_t *codes, const int p) {
+  const es_v low = n < 8 ? es_load_n(x, n) : es_load(x);
+  const __m256i four = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)codes));
+  const __m256i at = _mm256_srli_epi32(four, 4 * p);
+  if (M == 8)
+    return _mm256_permutevar8x32_ps(low, at);
+  const es_v high = n < 16 ? es_load_n(x + 8, n < 8 ? 0 : n - 8) : es_load(x + 8);
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, at), _mm256_permutevar8x32_ps(high, at),
+                          _mm256_castsi256_ps(_mm256_slli_epi32(at, 28)));
+}
+
 ES_FN es_v es_add(es_v a, es_v b) { return _mm256_add_ps(a, b); }
 ES_FN es_v es_sub(es_v a, es_v b) { return _mm256_sub_ps(a, b); }
 ES_FN es_v es_mul(es_v a, es_v b) { return _mm256_mul_ps(a, b); }

@@ -47,6 +47,28 @@ ES_FN es_v es_load_f16(const uint16_t *p) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
 
+#define ES_PICKS
+/* A table of bytes: float i is bytes 4 i to 4 i + 3. */
+ES_FN es_v es_pick(const int M, const float *x, int n, const uint16_t *codes, const int p) {
+  const uint32x4_t shifted = vshlq_u32(vmovl_u16(vld1_u16(codes)), vdupq_n_s32(-4 * p));
+  const uint32x4_t at = vandq_u32(shifted, vdupq_n_u32(15));
+  const uint8x16_t bytes =
+      vreinterpretq_u8_u32(vmlaq_n_u32(vdupq_n_u32(0x03020100), at, 0x04040404));
+  uint8x16x4_t all;
+  ES_UNROLL for (int i = 0; i < M / 4; i++) {
+    const int left = n - 4 * i;
+    const es_v v = left >= 4  ? es_load(x + 4 * i)
+                   : left > 0 ? es_load_n(x + 4 * i, left)
+                              : es_set(0);
+    all.val[i] = vreinterpretq_u8_f32(v);
+  }
+  if (M == 8) {
+    const uint8x16x2_t half = {{all.val[0], all.val[1]}};
+    return vreinterpretq_f32_u8(vqtbl2q_u8(half, bytes));
+  }
+  return vreinterpretq_f32_u8(vqtbl4q_u8(all, bytes));
+}
+
 ES_FN es_v es_add(es_v a, es_v b) { return vaddq_f32(a, b); }
 ES_FN es_v es_sub(es_v a, es_v b) { return vsubq_f32(a, b); }
 ES_FN es_v es_mul(es_v a, es_v b) { return vmulq_f32(a, b); }

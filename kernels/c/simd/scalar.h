@@ -17,6 +17,9 @@
  *   es_low_bf16(pair)        the lower halves of the 32-bit lanes, bfloat16, as floats
  *   es_high_bf16(pair)       the upper halves
  *   es_load_f16(p)           ES_W halves as floats, exactly
+ *   ES_PICKS                 this header has es_pick; nm.h has it for the others
+ *   es_pick(M, x, n, c, p)   in lane i that of x[0] .. x[M - 1] which bits 4 p to 4 p + 3 of c[i] say;
+ *                            M is 8 or 16; x[n] and what follows are not read, nor are they meant
  *   es_peak(v)               the largest lane; none is a NaN
  *   es_product(a, b)         a * b rounded on its own: no compiler makes a fused operation of it
  *
@@ -28,10 +31,12 @@
  *   es_to_int(v)             the nearest integer, ties to even; |v| < 2^22
  *   es_load_s8, es_load_u8   ES_W bytes, widened
  *   es_store_u8(p, i)        the low bytes of the lanes
- *   ES_DOT_ZERO              what es_dot wants subtracted from inputs in 0..254: 0, or 127
+ *   ES_DOT_ZERO              what es_dot wants subtracted from inputs in 0..254: 0, or 127 (see
+ *                            es_dot_zero)
  *   es_load_quad(q)          four such inputs, as es_dot wants them
  *   es_dot(acc, w, x, pairs) acc + the sums over i < 4 of w[4 * lane + i] * x[i], exactly, for weights
- *                            in -127..127; pairs: no sum of two neighbours exceeds 129
+ *                            in -127..127; pairs: no sum of two neighbours exceeds 129 (128, if
+ *                            inputs go up to 255)
  */
 ES_FN uint32_t es_as_bits(float f) {
   const union {
