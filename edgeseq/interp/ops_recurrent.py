@@ -47,7 +47,7 @@ def rnn(
         clip, f = _clip(call), d.activations[0]
         return lambda xw, s: [f(clip(xw + F.linear(s[0], d.r) + d.rb))]
 
-    return _run(call, x, _directions(call, w, r, b, ["Tanh"]), step, lengths, [h0])
+    return run(call, x, directions(call, w, r, b, ["Tanh"]), step, lengths, [h0])
 
 
 def gru(
@@ -76,7 +76,7 @@ def gru(
 
         return one
 
-    return _run(call, x, _directions(call, w, r, b, ["Sigmoid", "Tanh"]), step, lengths, [h0])
+    return run(call, x, directions(call, w, r, b, ["Sigmoid", "Tanh"]), step, lengths, [h0])
 
 
 def lstm(
@@ -107,14 +107,14 @@ def lstm(
 
         return one
 
-    directions = _directions(call, w, r, b, ["Sigmoid", "Tanh", "Tanh"])
-    return _run(call, x, directions, step, lengths, [h0, c0])
+    both = directions(call, w, r, b, ["Sigmoid", "Tanh", "Tanh"])
+    return run(call, x, both, step, lengths, [h0, c0])
 
 
-def _run(
+def run(
     call: Call,
     x: Tensor,
-    directions: list[Direction],
+    chains: list[Direction],
     step: Callable[[Direction, int], Step],
     lengths: Tensor | None,
     initial: list[Tensor | None],
@@ -124,7 +124,7 @@ def _run(
     x = x.transpose(0, 1) if by_batch else x
     ends = as_list(lengths) or [x.shape[0]] * x.shape[1]
     outputs, finals = [], []
-    for index, direction in enumerate(directions):
+    for index, direction in enumerate(chains):
         backward = index == 1 or call.text("direction", "forward") == "reverse"
         hidden = direction.r.shape[1]
         states = [_initial(s, index, x, hidden, by_batch) for s in initial]
@@ -163,9 +163,10 @@ def _initial(state: Tensor | None, index: int, x: Tensor, hidden: int, by_batch:
     return state[:, index] if by_batch else state[index]
 
 
-def _directions(
+def directions(
     call: Call, w: Tensor, r: Tensor, b: Tensor | None, defaults: list[str]
 ) -> list[Direction]:
+    """Take the weights apart, one direction after the other."""
     count = w.shape[0]
     bias = w.new_zeros(count, 2 * w.shape[1]) if b is None else b
     kinds = [name.lower() for name in call.attributes.get("activations", defaults * count)]

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import onnx_ir as ir
 import torch
 
+from edgeseq.interp.call import Call
 from edgeseq.interp.program import Step
-from edgeseq.train import fused, plan
+from edgeseq.train import plan
 from edgeseq.train.delays import Delay, recurrent
 
 Tensor = torch.Tensor
@@ -34,6 +35,12 @@ class Computes(Protocol):
         self, step: Step, inputs: list[Tensor | None], environment: Values
     ) -> Sequence[Tensor | None]:
         """Return the outputs of a node; its bodies see the environment."""
+
+    def enter(self, step: Step, x: Tensor) -> Tensor:
+        """Return the first input of a node as it is computed with; lanes are the first axes."""
+
+    def recurrent(self, step: Step, call: Call, *inputs: Tensor | None) -> Sequence[Tensor | None]:
+        """Return the outputs of a recurrent node, time being the first axis."""
 
 
 class Run:
@@ -88,6 +95,8 @@ class Run:
     def _step(self, step: Step) -> None:
         """Compute a node for all frames at once."""
         inputs = [None if v is None else self.values[v] for v in step.inputs]
+        if inputs and isinstance(inputs[0], Many):
+            inputs[0] = Many(self._model.enter(step, inputs[0].data))
         around = {v: self.values[v] for v in plan.captured(step)} if step.control else {}
         if not any(isinstance(x, Many) for x in (*inputs, *around.values())):
             self._put(step, self._model.compute(step, inputs, self.values))
@@ -99,7 +108,7 @@ class Run:
         many = [isinstance(x, Many) for x in inputs]
         merged = [x.data.flatten(0, 1) if isinstance(x, Many) else x for x in inputs]
         if recurrent(step) and not any(many[1:5]):
-            made: Sequence[Tensor | None] = _recurrent(step, merged, many)
+            made: Sequence[Tensor | None] = self._recurrent(step, merged, many)
         elif step.control:
             made = self._one_by_one(step, merged, many, around)
         else:
@@ -152,13 +161,13 @@ class Run:
         """Run the frames of a recurrent node over one step as the steps of a sequence."""
         step, by_batch = part.step, bool(part.step.call.int("layout"))
         assert step.inputs[0] is not None
-        x = self.lanes(step.inputs[0]).data.squeeze(3 if by_batch else 2)
+        x = self._model.enter(step, self.lanes(step.inputs[0]).data).squeeze(3 if by_batch else 2)
         own = x.shape[2]
         weights = [None if v is None else self.values[v] for v in step.inputs[1:4]]
         states = [self.first(delay).reshape(1, self._streams * own, -1) for delay in part.states]
         rest = [None if v is None else self.values[v] for v in step.inputs[5 + len(states) :]]
         call = _by_time(step)
-        made = fused.recurrent(call, x.flatten(1, 2), *weights, None, *states, *rest)
+        made = self._model.recurrent(step, call, x.flatten(1, 2), *weights, None, *states, *rest)
         assert made[0] is not None
         y = made[0].reshape(self._frames, self._streams, 1, 1, own, -1)
         y = y.movedim(4, 2) if by_batch else y
@@ -167,6 +176,36 @@ class Run:
             assert final is not None
             cells = final.reshape(self._streams, 1, own, -1)
             self._last[value] = cells.transpose(1, 2) if by_batch else cells
+
+    def _recurrent(
+        self, step: Step, inputs: list[Tensor | None], many: list[bool]
+    ) -> Sequence[Tensor | None]:
+        """Run a recurrent node over its own time axis; lanes are its batch."""
+        by_batch = bool(step.call.int("layout"))
+        lanes = next(len(x) for x, m in zip(inputs, many, strict=True) if m and x is not None)
+
+        def beside(x: Tensor | None, i: int, axis: int) -> Tensor | None:
+            if x is None:
+                return None
+            wide = x if many[i] else x.expand(lanes, *x.shape)
+            wide = (
+                wide.transpose(1, 2) if by_batch else wide
+            )  # [lanes, time or direction, batch, ...]
+            return wide.movedim(0, axis).flatten(axis, axis + 1)
+
+        states = [beside(x, 5 + i, 1) for i, x in enumerate(inputs[5:7])]
+        given = [beside(inputs[0], 0, 1), *inputs[1:5], *states, *inputs[7:]]
+        if inputs[4:5] != [] and inputs[4] is not None:
+            given[4] = inputs[4].repeat(lanes)
+        made = self._model.recurrent(step, _by_time(step), *given)
+        outputs = []
+        for y in made:
+            assert y is not None
+            apart = y.reshape(*y.shape[:-2], lanes, -1, y.shape[-1]).movedim(
+                -3, 0
+            )  # [lanes, (time,) direction, batch, H]
+            outputs.append(apart.movedim(-2, 1) if by_batch else apart)
+        return outputs
 
     def _cycle(self, cycle: plan.Cycle) -> None:
         """Run frame by frame; only the nodes of the cycle, all else is there already."""
@@ -195,35 +234,6 @@ class Run:
             every = all(isinstance(entry, Many) for entry in entries)
             together = Many(torch.cat([e.data for e in entries])) if every else entries[0]
             self.values[value] = together
-
-
-def _recurrent(
-    step: Step, inputs: list[Tensor | None], many: list[bool]
-) -> Sequence[Tensor | None]:
-    """Run a recurrent node over its own time axis, lanes laid beside each other as its batch."""
-    by_batch = bool(step.call.int("layout"))
-    lanes = next(len(x) for x, m in zip(inputs, many, strict=True) if m and x is not None)
-
-    def beside(x: Tensor | None, i: int, axis: int) -> Tensor | None:
-        if x is None:
-            return None
-        wide = x if many[i] else x.expand(lanes, *x.shape)
-        wide = wide.transpose(1, 2) if by_batch else wide  # [lanes, time or direction, batch, ...]
-        return wide.movedim(0, axis).flatten(axis, axis + 1)
-
-    states = [beside(x, 5 + i, 1) for i, x in enumerate(inputs[5:7])]
-    given = [beside(inputs[0], 0, 1), *inputs[1:5], *states, *inputs[7:]]
-    if inputs[4:5] != [] and inputs[4] is not None:
-        given[4] = inputs[4].repeat(lanes)
-    made = fused.recurrent(_by_time(step), *given)
-    outputs = []
-    for y in made:
-        assert y is not None
-        apart = y.reshape(*y.shape[:-2], lanes, -1, y.shape[-1]).movedim(
-            -3, 0
-        )  # [lanes, (time,) direction, batch, H]
-        outputs.append(apart.movedim(-2, 1) if by_batch else apart)
-    return outputs
 
 
 def _by_time(step: Step) -> Any:

@@ -94,6 +94,13 @@ def writes(part: Part) -> list[ir.Value]:
     return list(part.outputs)
 
 
+def steps(part: Part) -> list[Step]:
+    """Return the nodes of a part."""
+    items = part.items if isinstance(part, Cycle) else (part,)
+    nodes = [item.step if isinstance(item, OwnState) else item for item in items]
+    return [node for node in nodes if not isinstance(node, Delay)]
+
+
 def needed(part: Part) -> list[ir.Value]:
     """Return the values a part is computed from."""
     items = part.items if isinstance(part, Cycle) else (part,)

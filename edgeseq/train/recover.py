@@ -17,6 +17,7 @@ from edgeseq.errors import UsageError
 from edgeseq.registry import hint
 from edgeseq.train import calibration, checkpoint
 from edgeseq.train.calibration import Sample
+from edgeseq.train.fake import Fakes
 from edgeseq.train.student import Loss, Student
 from edgeseq.train.targets import Fixed, Gradual, Mask, Target
 
@@ -84,6 +85,8 @@ class Recovered:
         after: Held-out loss of `model`.
         stopped: Why it ended: "done", "no further improvement" or "diverged".
         notes: What the user should know.
+        integers: Levels and scales of each weight that is quantized.
+        scales: Those of activations (`<node>.x`) and states (`<node>.h`).
     """
 
     model: ir.Model
@@ -93,6 +96,10 @@ class Recovered:
     after: float
     stopped: str
     notes: tuple[str, ...] = ()
+    integers: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = dataclasses.field(
+        default_factory=dict
+    )
+    scales: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def recover(
@@ -106,6 +113,7 @@ def recover(
     seed: int = 0,
     progress: Callable[[Record], None] | None = None,
     checkpoint_file: Path | None = None,
+    fakes: Fakes | None = None,
 ) -> Recovered:
     """Train the weights that are left until the model does what its dense self does.
 
@@ -119,6 +127,7 @@ def recover(
         seed: The same seed gives the same result on the same machine.
         progress: Called with each record.
         checkpoint_file: Written at every look; where it is there already, it is gone on from.
+        fakes: What of the model is quantized (`twin.make`); the scales are learnt, too.
 
     Raises:
         UsageError: a mask that fits no initializer, or a checkpoint of another run.
@@ -131,7 +140,7 @@ def recover(
         notes.append("recovered on synthetic inputs: give recordings with --calibrate")
         samples = calibration.synthetic(model, count=16, steps=2 * settings.window, seed=seed)
     learnt, held_out = _split(samples)
-    student = Student(model, teacher or model, target, learnt, held_out, settings, seed)
+    student = Student(model, teacher or model, target, learnt, held_out, settings, seed, fakes)
     run = _Recovery(student, target, steps, settings, progress, checkpoint_file)
     key = ""
     if checkpoint_file is not None:
@@ -187,6 +196,8 @@ class _Recovery:
             float(self._best["loss"]),
             stopped,
             tuple(notes),
+            student.integers(),
+            student.scales(),
         )
 
     def _train(self, step: int, key: str) -> str:

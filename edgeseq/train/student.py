@@ -13,6 +13,8 @@ import torch
 
 from edgeseq.train import distill
 from edgeseq.train.calibration import Sample
+from edgeseq.train.fake import Fakes
+from edgeseq.train.fake_model import FakeQuantized
 from edgeseq.train.targets import Mask, Target
 from edgeseq.train.unroll import States, Unrolled
 from edgeseq.train.windows import Window, Windows
@@ -26,6 +28,7 @@ Loss = Callable[[Values, Values, Values], Tensor]  # (student, teacher, inputs),
 
 _HELD_OUT_WINDOWS = 4
 _CLIP = 1.0
+_SCALE = "scale of "  # before the names of scales among the weights
 
 
 class Student:
@@ -40,6 +43,7 @@ class Student:
         steps: Of the whole run.
         settings: Sizes and weights of the loss.
         seed: Of the order of the samples.
+        fakes: What of the model is quantized; None: nothing.
     """
 
     def __init__(
@@ -51,17 +55,25 @@ class Student:
         held_out: Sequence[Sample],
         settings: Settings,
         seed: int,
+        fakes: Fakes | None = None,
     ) -> None:
         self._model = model.clone()
         self._settings = settings
-        self._net = Unrolled(self._model, trainable=True)
+        self._net = (
+            FakeQuantized(self._model, fakes, trainable=True)
+            if fakes is not None
+            else Unrolled(self._model, trainable=True)
+        )
         self._teacher = Unrolled(teacher)
         trained = target.names | distill.companions(self._model, target.names)
         trained |= {n for n in self._net.weights for p in settings.also if fnmatch.fnmatch(n, p)}
         self._weights = {n: w for n, w in self._net.weights.items() if n in trained}
         for name, weight in self._net.weights.items():
             weight.requires_grad_(name in trained)
+        if isinstance(self._net, FakeQuantized):
+            self._weights |= {f"{_SCALE}{n}": s for n, s in self._net.scales.items()}
         self._hints = distill.hints(self._model, target.names) if settings.hint else []
+        self._hints = [name for name in self._hints if _alike(name, self._model, teacher)]
         self._adam = torch.optim.Adam(self._weights.values(), lr=settings.rate)
         self._holes: dict[str, Tensor] = {}
         self._masked = sorted(target.names)
@@ -70,6 +82,7 @@ class Student:
         self._windows = Windows(model, samples, settings.streams, settings.window, seed)
         self._states: tuple[States, States] | None = None
         self._scales = distill.Scales()
+        trained |= _unlike(self._net, self._teacher)
         self._same = self._teacher.independent(trained) & self._net.independent(trained)
         looks = Windows(model, held_out, settings.streams, settings.window, seed + 1)
         self._held_out = self._record(looks)
@@ -153,10 +166,27 @@ class Student:
     def write(self) -> ir.Model:
         """Return the model with the weights as they are now, in its own types."""
         for name, weight in self._weights.items():
+            if name.startswith(_SCALE):
+                continue
             value = self._model.graph.initializers[name]
             array = weight.detach().numpy().astype(value.const_value.numpy().dtype)
             value.const_value = ir.tensor(array, name=name)
         return self._model
+
+    def integers(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the levels and scales of the quantized weights."""
+        net = self._net
+        if not isinstance(net, FakeQuantized):
+            return {}
+        return {name: net.stored(name) for name in net.fakes.learnt}
+
+    def scales(self) -> dict[str, float]:
+        """Return the scales of activations and states."""
+        net = self._net
+        if not isinstance(net, FakeQuantized):
+            return {}
+        activations = net.scales.keys() - net.fakes.weights.keys()
+        return {name: float(net.scale(name).detach()) for name in activations}
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on."""
@@ -218,6 +248,21 @@ def _restart(states: States, window: Window, net: Unrolled) -> States:
         name: torch.where(window.fresh.reshape(-1, *[1] * (s.dim() - 1)), rest[name], s)
         for name, s in states.items()
     }
+
+
+def _alike(name: str, one: ir.Model, other: ir.Model) -> bool:
+    """Whether a value has the same shape in both models, or is in one alone."""
+    shapes = [
+        [value.shape for node in model.graph for value in node.outputs if value.name == name]
+        for model in (one, other)
+    ]
+    return not (shapes[0] and shapes[1]) or shapes[0] == shapes[1]
+
+
+def _unlike(net: Unrolled, teacher: Unrolled) -> set[str]:
+    """Return the constants of a student that its teacher does not have as they are."""
+    known = teacher.constants
+    return {n for n, v in net.constants.items() if n not in known or not torch.equal(v, known[n])}
 
 
 def _only(values: Values, names: Collection[str]) -> dict[str, Tensor]:

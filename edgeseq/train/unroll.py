@@ -9,9 +9,10 @@ import torch
 
 from edgeseq.errors import UsageError
 from edgeseq.interp import Interpreter
+from edgeseq.interp.call import Call
 from edgeseq.interp.program import Step
 from edgeseq.ir import facts
-from edgeseq.train import plan
+from edgeseq.train import fused, plan
 from edgeseq.train.delays import Elements, find
 from edgeseq.train.lanes import Many, Run, Values
 from edgeseq.validate import inputs as recorded
@@ -111,6 +112,21 @@ class Unrolled(Interpreter):
     ) -> Sequence[Tensor | None]:
         """Compute one node for one frame of one stream."""
         return self._compute(step, inputs, environment)
+
+    def enter(self, step: Step, x: Tensor) -> Tensor:
+        """Return the first input of a node as it is computed with."""
+        del step
+        return x
+
+    def recurrent(self, step: Step, call: Call, *inputs: Tensor | None) -> Sequence[Tensor | None]:
+        """Compute a recurrent node, time being the first axis."""
+        del step
+        return fused.recurrent(call, *inputs)
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """All that does not change from run to run, by the name it has in the model."""
+        return {str(v.name): getattr(self, slot) for v, slot in self._constants}
 
     def _known(self, inputs: Mapping[str, Tensor]) -> Values:
         values: Values = {v: getattr(self, slot) for v, slot in self._constants}
