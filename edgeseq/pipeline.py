@@ -20,10 +20,12 @@ from edgeseq.ir.settings import Settings
 PASSES: tuple[str, ...] = (
     "bind-shapes",
     "expand-functions",
+    "expand-quantized",
     "fold-constants",
     "constant-bounds",
     "eliminate-identity",
     "eliminate-common",
+    "lift-quantized-products",
     # Convolutions and their surroundings.
     "fourier-to-matmul",
     "conv-transpose-to-conv",

@@ -48,7 +48,7 @@ def test_records_tell_what_each_pass_did():
 def test_stop_after_a_stage():
     records = prepare(model(), stop_after="fold-constants").records
     names = [record.name for record in records]
-    assert names == ["bind-shapes", "expand-functions", "fold-constants"]
+    assert names == ["bind-shapes", "expand-functions", "expand-quantized", "fold-constants"]
 
 
 def test_stop_after_an_unknown_stage():
@@ -62,7 +62,7 @@ def test_stop_after_an_unknown_stage():
 def test_progress_is_told_as_it_goes():
     seen: list[str] = []
     prepare(model(), stop_after="fold-constants", progress=lambda record: seen.append(record.name))
-    assert seen == ["bind-shapes", "expand-functions", "fold-constants"]
+    assert seen == ["bind-shapes", "expand-functions", "expand-quantized", "fold-constants"]
 
 
 def test_warnings_of_the_frontend_come_first():

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeseq.errors import InternalError, UnsupportedModelError, UsageError
+from edgeseq.frontends import onnx_contrib
 from edgeseq.frontends.onnx_external import load_external
 from edgeseq.frontends.onnx_opset import INTERNAL_OPSET, OLDEST_OPSET, upgrade
 from edgeseq.ir import facts
@@ -46,6 +47,7 @@ def import_onnx(path: str | Path) -> ir.Model:
     name_nodes(model)
     _note_weights(model)
     _upgrade(model, path)
+    onnx_contrib.expand(model)
     _warn_of_known_errors(model)
     return model
 

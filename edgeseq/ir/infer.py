@@ -138,7 +138,7 @@ class Inference:
         return [[np.broadcast_to(np.uint8(0), shape)] for shape in shapes]
 
     def _worth_computing(self, node: ir.Node) -> bool:
-        if stores_half(node):
+        if stores_half(node) or stores_levels(node):
             return False
         for output in node.outputs:
             shapes = self.shapes(output)
@@ -334,6 +334,24 @@ def stores_half(node: ir.Node) -> bool:
         and wide.dtype == ir.DataType.FLOAT
         and bool(users)
         and all(index in MATRICES.get(op, ()) for op, index in users)
+    )
+
+
+def stores_levels(node: ir.Node) -> bool:
+    """Whether this DequantizeLinear is how the graph says that a matrix is stored as integers.
+
+    It is kept where kernels take them, in products.
+    """
+    levels = node.inputs[0] if node.op_type == "DequantizeLinear" and not node.domain else None
+    if levels is None or levels.const_value is None or len(levels.const_value.shape) < 2:
+        return False
+    users = list(node.outputs[0].uses())
+    for use in [use for use in users if use.node.op_type == "Transpose" and not use.node.domain]:
+        users.remove(use)
+        users += use.node.outputs[0].uses()
+    return bool(users) and all(
+        use.node.op_type in ("MatMul", "Gemm") and not use.node.domain and use.idx == 1
+        for use in users
     )
 
 

@@ -37,6 +37,11 @@ The passes replace these where their inputs allow: `If` when its condition is co
 
 {expanded}
 
+These become products and convolutions of integers ([quantization.md](quantization.md)); those of
+ONNX Runtime's domain `com.microsoft` are read as the standard operators they are made of:
+
+{quantized}
+
 ## Refused
 All of them are listed at once with their nodes, exit code 3.
 
@@ -45,17 +50,20 @@ All of them are listed at once with their nodes, exit code 3.
 
 
 def page() -> str:
+    from edgeseq.frontends import onnx_contrib
     from edgeseq.lower import select
     from edgeseq.lower.relax_import import supported_ops
 
     supported, kernels = supported_ops(), select.ops()
     expanded = registry.find("passes", "expand-functions").OPS
-    gone = expanded | {"STFT", "DFT"}
+    quantized = frozenset(registry.find("passes", "expand-quantized").PASS.ops)
+    gone = expanded | quantized | {"STFT", "DFT"}
     standard = {s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}
     return TEXT.format(
         kernels=listed(kernels),
         generated=listed(supported - kernels - gone),
         expanded=listed(expanded),
+        quantized=listed(quantized | onnx_contrib.OPS),
         refused=listed(standard - supported - gone),
     )
 

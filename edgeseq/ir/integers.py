@@ -1,0 +1,193 @@
+"""Quantized operands as a graph states them, and their product as `QuantizedMatMul`.
+
+A model that comes quantized says `DequantizeLinear(levels, scale, zero)`; the kernels want unsigned
+levels of the input and signed ones of the weights. Signed inputs are raised by 128, weights that do
+not fit int8 once their zero point is gone are lowered by what the sum of the inputs gives back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeseq.ir import dialect
+from edgeseq.ir.edit import Array, Editor, data_of
+
+_INT8 = np.iinfo(np.int8)
+# Raised by so much, levels of the type are unsigned.
+RAISED = {ir.DataType.UINT8: 0, ir.DataType.INT8: 128}
+TOP = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How an input of a product is quantized.
+
+    Args:
+        scale: One number for all of it.
+        zero_point: Of unsigned levels, 0..255.
+    """
+
+    scale: float
+    zero_point: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Matrix:
+    """Levels of a constant matrix, zero points subtracted.
+
+    Args:
+        levels: int32 [inputs, outputs].
+        scales: float32 [outputs].
+        source: The initializer that holds them.
+    """
+
+    levels: Array
+    scales: Array
+    source: ir.Value
+
+
+def dequantizer(value: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear that makes the value, or None."""
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def operand(node: ir.Node, index: int) -> ir.Value | None:
+    """An input of a node; None where it is absent."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def dequantized(value: ir.Value | None) -> Array | None:
+    """The floats of a constant, if need be behind a DequantizeLinear of one scale or of one row."""
+    known, node = data_of(value), dequantizer(value)
+    if known is not None or node is None:
+        return known
+    levels, scale = data_of(node.inputs[0]), data_of(node.inputs[1])
+    if levels is None or scale is None or scale.size not in (1, levels.size):
+        return None
+    zero = data_of(operand(node, 2))
+    if operand(node, 2) is not None and zero is None:
+        return None
+    shift = 0.0 if zero is None else zero.astype(np.float32).reshape(-1)
+    row = (levels.astype(np.float32).reshape(-1) - shift) * scale.reshape(-1)
+    return np.asarray(row, np.float32).reshape(levels.shape)
+
+
+def encoding(value: ir.Value | None) -> Encoding | str | None:
+    """How a value is quantized; why the kernels cannot take it so; None: it is not quantized."""
+    node = dequantizer(value)
+    if node is None:
+        return None
+    x, scale, zero = node.inputs[0], data_of(node.inputs[1]), data_of(operand(node, 2))
+    if scale is None or (operand(node, 2) is not None and zero is None):
+        return "the scale of its input is not constant"
+    if scale.size != 1 or scale.dtype != np.float32:
+        return "its input has more than one scale, or scales that are not float32"
+    if x is None or x.dtype not in RAISED:
+        return (
+            f"its input is {x.dtype.name if x is not None and x.dtype else 'unknown'}, not 8 bits"
+        )
+    shift = 0 if zero is None else int(zero.reshape(()))
+    return Encoding(float(scale.reshape(())), shift + RAISED[x.dtype])
+
+
+def matrix(value: ir.Value | None, *, outputs_first: bool = False) -> Matrix | str | None:
+    """The levels of a matrix; why they are of no use; None: it is not quantized.
+
+    Args:
+        value: A DequantizeLinear of a constant, or a Transpose of one.
+        outputs_first: It is [outputs, inputs], as Gemm takes it with transB.
+    """
+    turned = outputs_first
+    node = None if value is None else value.producer()
+    if node is not None and node.op_type == "Transpose" and not node.domain:
+        turned ^= node.attributes.get_ints("perm", (1, 0)) == (1, 0)
+        value = node.inputs[0]
+    node = dequantizer(value)
+    levels = data_of(node.inputs[0]) if node is not None else None
+    if node is None or levels is None or levels.ndim != 2:
+        return None
+    scale, zero = data_of(node.inputs[1]), data_of(operand(node, 2))
+    if scale is None or (operand(node, 2) is not None and zero is None):
+        return "the scale of its weights is not constant"
+    if scale.dtype != np.float32 or node.attributes.get_int("block_size", 0):
+        return "its weights have scales of blocks, or scales that are not float32"
+    outputs = levels.shape[0 if turned else 1]
+    axis = node.attributes.get_int("axis", 1) % 2
+    if scale.size > 1 and axis != (0 if turned else 1):
+        return "its weights have scales along the inputs"
+    centred = levels.astype(np.int32)
+    if zero is not None:
+        shape = [1, 1]
+        shape[axis] = zero.size
+        centred = centred - zero.astype(np.int32).reshape(shape)
+    source = node.inputs[0]
+    assert source is not None
+    whole = np.ascontiguousarray(centred.T if turned else centred)
+    return Matrix(whole, np.broadcast_to(scale.reshape(-1), (outputs,)), source)
+
+
+def signed(levels: Array) -> tuple[npt.NDArray[np.int8], int] | None:
+    """Levels as int8 and what to add to them all; None: their range has more than 8 bits."""
+    low, high = int(levels.min(initial=0)), int(levels.max(initial=0))
+    if high - low > TOP:
+        return None
+    lowered = 0
+    if low < _INT8.min or high > _INT8.max:
+        # Where there is room, not down to -128: two of them side by side have no kernel.
+        lowered = max(low + 127, high - _INT8.max)
+    return (levels - lowered).astype(np.int8), lowered
+
+
+def product(
+    edit: Editor,
+    before: ir.Node,
+    x: ir.Value,
+    how: Encoding,
+    weights: Matrix,
+    bias: Array | None = None,
+) -> ir.Value | str:
+    """Insert a QuantizedMatMul before a node.
+
+    Args:
+        edit: Of the model.
+        before: The node; the new one takes over its name in the source.
+        x: Floats that `how` quantizes.
+        how: Scale and zero point of x.
+        weights: What it is multiplied by.
+        bias: float32 [outputs].
+
+    Returns:
+        The product, or why there is none.
+    """
+    found = signed(weights.levels)
+    if found is None:
+        return "its weights span more than 256 levels"
+    levels, lowered = found
+    name = str(before.name)
+    stored = edit.constant(levels, f"{name}.int8")
+    stored.metadata_props.update(weights.source.metadata_props)
+    inputs = [x, stored, edit.constant(weights.scales.astype(np.float32), f"{name}.W_scale")]
+    if bias is not None:
+        inputs.append(edit.constant(bias.astype(np.float32), f"{name}.B"))
+    attributes = {"x_scale": how.scale, "x_zero_point": how.zero_point, "x_top": TOP}
+    made = dialect.node(edit.model, "QuantizedMatMul", inputs, attributes)
+    assert before.graph is not None
+    before.graph.insert_before(before, made)
+    made.name = edit.name(f"{name}.QuantizedMatMul")
+    made.metadata_props.update(before.metadata_props)
+    made.outputs[0].name = edit.name(f"{made.name}.out")
+    edit.inference.infer(made)
+    y = made.outputs[0]
+    return _raised(edit, before, x, y, lowered * weights.scales) if lowered else y
+
+
+def _raised(edit: Editor, node: ir.Node, x: ir.Value, y: ir.Value, by: Array) -> ir.Value:
+    """Give back what the weights were lowered by: as much for each unit of the input's sum."""
+    total = edit.emit(node, "ReduceSum", [x, edit.ints([-1])], {"keepdims": 1})
+    factors = edit.constant(by.astype(np.float32), f"{node.name}.lowered")
+    return edit.emit(node, "Add", [y, edit.emit(node, "Mul", [total, factors])])

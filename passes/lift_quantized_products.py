@@ -1,0 +1,157 @@
+"""`MatMul(DequantizeLinear(x), DequantizeLinear(W)) -> QuantizedMatMul(x, W)`, Gemm alike.
+
+What comes quantized keeps its scales and is multiplied as integers. Exact in the integers; the sum
+is rounded once, where floats round every product. `DequantizeLinear(QuantizeLinear(x))` of the same
+scale is what the function does with x itself: it is handed x. Where only the weights are quantized
+they keep their levels, which kernels read; what no kernel multiplies gets its floats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeseq.ir import integers
+from edgeseq.ir.edit import Array, Editor, data_of, sole_user
+from edgeseq.ir.integers import Encoding, Matrix
+from edgeseq.ir.passes import NodePass
+
+_VIEWS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice"})
+
+
+class LiftQuantizedProducts(NodePass):
+    """Multiply what is quantized on both sides as integers."""
+
+    ops = ("MatMul", "Gemm")
+
+    def rewrite(self, node: ir.Node, edit: Editor) -> bool | str:
+        """Replace a product and the bias behind it."""
+        how, weights = integers.encoding(_origin(node.inputs[0])), _weights(node)
+        if weights is None:
+            return False
+        if isinstance(weights, str):
+            return self._in_floats(node, edit, weights)
+        if how is None:
+            return _levels_alone(node, edit, weights)
+        if isinstance(how, str):
+            return self._in_floats(node, edit, how)
+        if node.attributes.get_int("transA", 0):
+            return self._in_floats(node, edit, "transA = 1")
+        bias, last = _bias(node, weights.levels.shape[1])
+        if isinstance(bias, str):
+            return self._in_floats(node, edit, bias)
+        found = integers.product(edit, last, _floats(node.inputs[0], how), how, weights, bias)
+        if isinstance(found, str):
+            return self._in_floats(node, edit, found)
+        edit.replace_node(last, found)
+        if last is not node:
+            edit.remove(node)
+        return True
+
+    def _in_floats(self, node: ir.Node, edit: Editor, why: str) -> bool | str:
+        """Refuse a node, and compute its weights now."""
+        back = _levels_of(node.inputs[1])
+        floats = None if back is None else edit.inference.compute(back, _arrays(back))[0]
+        if back is None or floats is None:
+            return why
+        self.refuse(node, why)
+        new = edit.constant(floats, f"{back.outputs[0].name}.floats")
+        if back.inputs[0] is not None:
+            new.metadata_props.update(back.inputs[0].metadata_props)
+        edit.replace(back.outputs[0], new)
+        return True
+
+
+def _levels_of(weights: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear of constants that a matrix comes from."""
+    node = None if weights is None else weights.producer()
+    if node is not None and node.op_type == "Transpose":
+        weights = node.inputs[0]
+    back = integers.dequantizer(weights)
+    constant = back is not None and all(v is None or data_of(v) is not None for v in back.inputs)
+    return back if constant else None
+
+
+def _arrays(node: ir.Node) -> list[Array]:
+    return [array for value in node.inputs if (array := data_of(value)) is not None]
+
+
+def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix) -> bool:
+    """Let a product read levels as the kernels want them: int8 [inputs, outputs], no zero point."""
+    back = integers.dequantizer(node.inputs[1])
+    plain = back is not None and integers.operand(back, 2) is None
+    found = integers.signed(weights.levels)
+    if plain or found is None or found[1] or node.op_type == "Gemm":
+        return False
+    levels = edit.constant(found[0], f"{weights.source.name}.int8")
+    levels.metadata_props.update(weights.source.metadata_props)
+    scales = edit.constant(weights.scales, f"{weights.source.name}.scale")
+    floats = edit.emit(node, "DequantizeLinear", [levels, scales], {"axis": 1})
+    node.replace_input_with(1, floats)
+    return True
+
+
+def _origin(x: ir.Value | None) -> ir.Value | None:
+    """The value that x is a view of: quantizing commutes with what only moves numbers."""
+    node = None if x is None else x.producer()
+    while node is not None and node.op_type in _VIEWS and not node.domain:
+        x = node.inputs[0]
+        node = None if x is None else x.producer()
+    return x
+
+
+def _floats(x: ir.Value | None, how: Encoding) -> ir.Value:
+    """What to quantize: x, or what it is the quantized form of."""
+    assert x is not None
+    back = integers.dequantizer(x)
+    there = None if back is None or back.inputs[0] is None else back.inputs[0].producer()
+    if back is None or there is None or there.op_type != "QuantizeLinear" or there.domain:
+        return x
+    source = there.inputs[0]
+    same = integers.encoding(x) == how and _same(there, back)
+    return source if same and source is not None and source.dtype == ir.DataType.FLOAT else x
+
+
+def _same(there: ir.Node, back: ir.Node) -> bool:
+    for index in (1, 2):
+        one, other = (integers.operand(n, index) for n in (there, back))
+        left, right = data_of(one), data_of(other)
+        if one is not other and (left is None or right is None or not np.array_equal(left, right)):
+            return False
+    return True
+
+
+def _weights(node: ir.Node) -> Matrix | str | None:
+    """The matrix [inputs, outputs] with Gemm's alpha in its scales."""
+    turned = bool(node.attributes.get_int("transB", 0))
+    found = integers.matrix(node.inputs[1], outputs_first=turned)
+    alpha = np.float32(node.attributes.get_float("alpha", 1.0))
+    if alpha == 1 or not isinstance(found, Matrix):
+        return found
+    return dataclasses.replace(found, scales=found.scales * alpha)
+
+
+def _bias(node: ir.Node, outputs: int) -> tuple[Array | str | None, ir.Node]:
+    """The constant row added to the product, and the node whose output has it."""
+    if node.op_type == "Gemm":
+        value = integers.operand(node, 2)
+        row = integers.dequantized(value)
+        if value is None:
+            return None, node
+        if row is None or row.size not in (1, outputs) or row.shape[:-1] not in ((), (1,)):
+            return "what it adds is not one constant row", node
+        factor = np.float32(node.attributes.get_float("beta", 1.0))
+        return np.broadcast_to(row.reshape(-1) * factor, (outputs,)), node
+    user = sole_user(node.outputs[0])
+    if user is None or user.op_type != "Add" or user.domain or user.graph is not node.graph:
+        return None, node
+    other = user.inputs[1] if user.inputs[0] is node.outputs[0] else user.inputs[0]
+    row, rank = integers.dequantized(other), len(node.outputs[0].shape or ())
+    if row is None or row.size != outputs or row.shape[-1] != outputs or row.ndim > rank:
+        return None, node
+    return row.reshape(-1), user
+
+
+PASS = LiftQuantizedProducts
