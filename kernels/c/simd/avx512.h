@@ -40,7 +40,7 @@ ES_FN es_v es_load_f16(const uint16_t *p) {
 ES_FN es_v es_pick(const int M, const float *x, int n, const uint16_t *codes, const int p) {
   const es_v all = n < M     ? es_load_n(x, n)
                    : M == 16 ? es_load(x)
-                             : _mm512_castps256_ps512(_mm256_loadu_ps(x));
+                             : _mm512_zextps256_ps512(_mm256_loadu_ps(x));
   const __m512i four = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)codes));
   return _mm512_permutexvar_ps(_mm512_srli_epi32(four, (unsigned)(4 * p)), all);
 }
