@@ -31,9 +31,9 @@ ARGS = (
 )
 
 
-def planar(w: Array, dilation: int) -> bool:
+def planar(shape: tuple[int, ...], dilation: int) -> bool:
     """Whether blocks of four taps along the width are fewer than blocks of four channels."""
-    _, inputs, _, taps = w.shape
+    _, inputs, _, taps = shape
     return dilation == 1 and inputs * -(-taps // 4) < -(-inputs // 4) * taps
 
 
@@ -63,8 +63,8 @@ def pack(
         x_scale: 0: each batch element has its own.
         dilation: Along the width.
     """
-    by_taps = planar(w, dilation)
-    rows = _by_taps(w) if by_taps else _by_channels(w)
+    by_taps = planar(w.shape, dilation)
+    rows = ordered(w, dilation).reshape(len(w), -1, q.QUAD)
     per_group = len(w) // groups
     values, heads = [], [_header(x_scale)]
     table = _table(w, scale, bias, slope)
@@ -97,36 +97,37 @@ def pack_depthwise(
     return q.Packed({"w": np.ascontiguousarray(w).reshape(-1), "head": head}, {})
 
 
-def unpack(packed: q.Packed, shape: tuple[int, int, int, int], groups: int) -> Array:
+def unpack(packed: q.Packed, shape: tuple[int, int, int, int], groups: int, dilation: int) -> Array:
     """Undo `pack`: the weights [O, C / groups, KH, KW]."""
-    outputs, inputs, kh, kw = shape
-    by_taps = packed.sizes["planar"]
-    blocks = kh * (inputs * -(-kw // q.QUAD) if by_taps else kw * -(-inputs // q.QUAD))
+    outputs = shape[0]
     per_group, at, rows = outputs // groups, 0, []
+    blocks = ordered(np.zeros((1, *shape[1:]), np.int8), dilation).size // q.QUAD
     for _ in range(groups):
         for o in range(0, per_group, q.PANEL):
             width = min(q.PANEL, round_up(per_group, q.QUAD) - o)
             size = blocks * width * q.QUAD
             panel = packed.arrays["w"][at : at + size].reshape(blocks, width, q.QUAD)
-            rows.append(panel.swapaxes(0, 1)[: per_group - o])
+            rows.append(panel.swapaxes(0, 1)[: per_group - o].reshape(-1, blocks * q.QUAD))
             at += size
-    whole = np.concatenate(rows)
-    if by_taps:
-        return np.ascontiguousarray(whole.reshape(outputs, inputs, kh, -1)[..., :kw])
-    turned = whole.reshape(outputs, kh, kw, -1)[..., :inputs].transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(turned)
+    return restored(np.concatenate(rows), shape, dilation)
 
 
-def _by_taps(w: Array) -> Array:
-    """[O, C, KH, KW] as blocks [O, C KH KW / 4, 4], in the order of the sum."""
-    padded = np.pad(w, ((0, 0), (0, 0), (0, 0), (0, -w.shape[3] % q.QUAD)))
-    return padded.reshape(len(w), -1, q.QUAD)
-
-
-def _by_channels(w: Array) -> Array:
-    """[O, C, KH, KW] as blocks [O, KH KW C / 4, 4], in the order of the sum."""
+def ordered(w: Array, dilation: int) -> Array:
+    """Weights [O, C, KH, KW] in the order of the sum, four to a block: [O, inputs]."""
+    if planar(w.shape, dilation):
+        padded = np.pad(w, ((0, 0), (0, 0), (0, 0), (0, -w.shape[3] % q.QUAD)))
+        return padded.reshape(len(w), -1)
     padded = np.pad(w, ((0, 0), (0, -w.shape[1] % q.QUAD), (0, 0), (0, 0)))
-    return np.ascontiguousarray(padded.transpose(0, 2, 3, 1)).reshape(len(w), -1, q.QUAD)
+    return np.ascontiguousarray(padded.transpose(0, 2, 3, 1)).reshape(len(w), -1)
+
+
+def restored(rows: Array, shape: tuple[int, ...], dilation: int) -> Array:
+    """Undo `ordered`: weights of this shape [O, C, KH, KW]."""
+    outputs, inputs, kh, kw = shape
+    if planar(shape, dilation):
+        return np.ascontiguousarray(rows.reshape(outputs, inputs, kh, -1)[..., :kw])
+    turned = rows.reshape(outputs, kh, kw, -1)[..., :inputs].transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(turned)
 
 
 def _header(x_scale: float) -> Array:
@@ -210,7 +211,7 @@ def _sizes(rng: np.random.Generator) -> Iterator[dict[str, int]]:
         ((1, 16, 9), (16, 8, 3), {"dilations": (3,), "groups": 2}),
         ((1, 5, 6, 7), (35, 5, 3, 3), {"pads": (1, 1, 1, 1)}),
     ):
-        yield _conv.conv_sizes(x, w, **more)  # type: ignore[arg-type]
+        yield _conv.conv_sizes(x, w, **more)
     for width in (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31):
         outputs = (1, 3, 4, 5, 8, 13, 16, 17, 33)[width % 9]
         yield _conv.conv_sizes((1, 1 + width % 6, width), (outputs, 1 + width % 6, 1))

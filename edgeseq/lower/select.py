@@ -26,7 +26,10 @@ Array = npt.NDArray[Any]
 Dim = int | str
 # (operand, sizes, count, row and stride in bytes) -> changed sizes, or None
 Restride = Callable[[int, Mapping[str, int], int, int, int], Mapping[str, int] | None]
-_FAMILIES = ("recurrent", "quantized", "linear", "convolution", "cumsum", "scan", "scatter", "topk")
+_FAMILIES = (
+    *("recurrent", "quantized", "linear", "convolution", "convolution_i8"),
+    *("cumsum", "scan", "scatter", "topk"),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

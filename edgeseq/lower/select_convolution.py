@@ -1,14 +1,19 @@
-"""Conv and ConvTranspose (1-D, 2-D, float32, constant weights), with the activation behind them."""
+"""Conv and ConvTranspose (1-D, 2-D, float32, constant weights), with the activation behind them.
+
+Weights that the graph stores as int8 stay so in the library where enough columns share them for the
+kernel to expand them at each call (`kernels/conv_w8.py`); else they are dequantized here.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeseq.kernels import _conv, conv, conv_transpose
-from edgeseq.lower import pointwise
+from edgeseq.kernels import _conv, conv, conv_transpose, conv_w8
+from edgeseq.lower import pointwise, stored
 from edgeseq.lower.select import Array, Choice, Dim, Shapes, constant, only_user, size
 from edgeseq.lower.size import Size
 
@@ -39,9 +44,9 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     transposed = node.op_type == "ConvTranspose"
     x, out = shapes.of(node.inputs[0]), shapes.of(node.outputs[0])
     outputs = int(out[1])
-    follower, activation, slope = _activation(node, outputs)
-    known = _known_sizes(node, x, weight.shape, transposed, activation)
-    sizes = _sizes(known, x, out)
+    follower, activation, slope = activation_behind(node, outputs)
+    known = known_sizes(node, x, weight.shape, activation)
+    sizes = sizes_of(known, x, out)
     last = node if follower is None else follower
     packed_bias = _conv.pack_bias(outputs, bias, slope)
     sparse = None if transposed else pointwise.offer(weight, known)
@@ -67,7 +72,7 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         if transposed
         else _conv.pack_weights(weight, known["G"])
     )
-    return Choice(
+    choice = Choice(
         node=node,
         kernel=kernel,
         sizes={n: sizes[n] for n in kernel.sizes},
@@ -76,23 +81,50 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
         outputs=(last.outputs[0],),
         covers=() if follower is None else (follower,),
         why=why,
-        read_rows=_read_rows,
-        write_rows=_write_transposed_rows if transposed else _write_rows,
+        read_rows=read_rows,
+        write_rows=_write_transposed_rows if transposed else write_rows,
+    )
+    levels = stored.channel_levels(node)
+    if levels is not None:
+        return _by_levels(choice, levels, known["G"], packed_bias)
+    kind = stored.was(node.inputs[1])
+    why = f"{why}; {kind} weights as floats: {stored.AS_FLOATS}" if kind else why
+    return dataclasses.replace(choice, why=why)
+
+
+def _by_levels(base: Choice, levels: stored.Levels, groups: int, bias: Array) -> Choice:
+    """The choice with int8 weights, or in float, and why."""
+    transposed = base.node.op_type == "ConvTranspose"
+    twin = conv_w8.usual(base.kernel)
+    if twin is None:
+        return dataclasses.replace(
+            base, why=f"{base.why}; int8 weights as floats: {stored.AS_FLOATS}"
+        )
+    scales = levels.scales[0]
+    scale = np.tile(scales, groups) if transposed else scales
+    packed = conv_w8.pack(levels.values, scale, groups, transposed=transposed)
+    return dataclasses.replace(
+        base,
+        kernel=twin,
+        consts=(packed["w"], packed["scale"], bias),
+        why=f"{base.why}, int8 weights",
     )
 
 
-def _read_rows(
+def read_rows(
     index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
 ) -> Mapping[str, int] | None:
+    """Strides with which rows are images, channels or lines of x."""
     image = (sizes["H"], sizes["W"])
     return (
         _image_rows("x", sizes["N"], sizes["C"], image, count, row, stride) if index == 0 else None
     )
 
 
-def _write_rows(
+def write_rows(
     index: int, sizes: Mapping[str, int], count: int, row: int, stride: int
 ) -> Mapping[str, int] | None:
+    """Strides with which rows are images, channels or lines of y."""
     image = _conv.output_image(sizes, transposed=False)
     return _image_rows("y", sizes["N"], sizes["O"], image, count, row, stride)
 
@@ -127,13 +159,13 @@ def _image_rows(
     return None
 
 
-def _known_sizes(
+def known_sizes(
     node: ir.Node,
     x: tuple[Dim, ...],
     weight_shape: tuple[int, ...],
-    transposed: bool,
     activation: _conv.Activation,
 ) -> dict[str, int]:
+    """The kernel's int parameters, at the usual length where it is not known."""
     get = node.attributes.get_ints
     x_shape = [d if isinstance(d, int) else size(d).at({"T": USUAL_T}) for d in x]
     common = {
@@ -142,7 +174,7 @@ def _known_sizes(
         "groups": node.attributes.get_int("group", 1),
         "activation": activation,
     }
-    if not transposed:
+    if node.op_type != "ConvTranspose":
         return _conv.conv_sizes(x_shape, weight_shape, pads=get("pads", ()), **common)
     return _conv.transposed_sizes(
         x_shape,
@@ -153,7 +185,7 @@ def _known_sizes(
     )
 
 
-def _sizes(known: Mapping[str, int], x: tuple[Dim, ...], out: tuple[Dim, ...]) -> dict[str, Size]:
+def sizes_of(known: Mapping[str, int], x: tuple[Dim, ...], out: tuple[Dim, ...]) -> dict[str, Size]:
     """The kernel's int parameters; those that depend on T as expressions."""
     sizes = {n: Size.of(v) for n, v in known.items()}
     if all(isinstance(d, int) for d in (*x, *out)):
@@ -169,7 +201,7 @@ def _sizes(known: Mapping[str, int], x: tuple[Dim, ...], out: tuple[Dim, ...]) -
     return sizes
 
 
-def _activation(
+def activation_behind(
     node: ir.Node, outputs: int
 ) -> tuple[ir.Node | None, _conv.Activation, Array | float | None]:
     """The only user of the result, if it is an activation that the kernel can apply."""

@@ -16,7 +16,7 @@ from edgeseq.ir import dialect
 from edgeseq.ir.passes import walk
 from edgeseq.kernels import _linear_i8, _quantized, gemm, gemm_i8, gru_i8, lstm_i8, rnn_i8, spmv_i8
 from edgeseq.kernels._family import Kernel, Role
-from edgeseq.lower import formats
+from edgeseq.lower import formats, select_convolution_i8
 from edgeseq.lower.select import Array, Choice, Shapes, constant, only_user, size, wanted
 from edgeseq.lower.select_linear import ACTIVATIONS, read_rows, write_rows
 from edgeseq.lower.select_recurrent import input_of, reverse, strides
@@ -214,7 +214,10 @@ def with_kernels(model: ir.Model) -> frozenset[ir.OperatorIdentifier]:
     """Functions all of whose calls have a kernel: lowering need not look into their bodies."""
     found: dict[ir.OperatorIdentifier, bool] = {}
     for node in walk(model.graph):
-        if node.domain == dialect.DOMAIN and node.op_type in OPS:
+        if node.domain == dialect.DOMAIN and node.op_type in select_convolution_i8.OPS:
+            key = node.op_identifier()
+            found[key] = found.get(key, True) and not select_convolution_i8.refusal(node)
+        elif node.domain == dialect.DOMAIN and node.op_type in OPS:
             count = 4 if node.op_type == "QuantizedMatMul" else 6
             given = [value for value in node.inputs[1:count] if value is not None]
             fixed = all(constant(value) is not None for value in given) and _fits(node)

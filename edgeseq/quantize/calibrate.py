@@ -16,7 +16,7 @@ import onnxruntime
 
 from edgeseq.errors import UsageError
 from edgeseq.ir import facts
-from edgeseq.quantize.layers import RECURRENT, Layer
+from edgeseq.quantize.layers import GATES, RECURRENT, Layer
 from edgeseq.quantize.observers import Seen
 from edgeseq.train.calibration import Sample, data_inputs, is_stepwise, steps_of
 from edgeseq.validate import inputs
@@ -24,6 +24,7 @@ from edgeseq.validate import inputs
 Array = npt.NDArray[Any]
 
 ROWS = 4096  # kept of each activation, evenly over all samples
+IMAGES = 1 << 21  # elements of images kept of each activation
 
 
 class Runner:
@@ -93,14 +94,18 @@ def watch(model: ir.Model, names: Sequence[str], samples: Sequence[Sample]) -> d
     pieces: dict[str, list[Array]] = {name: [] for name in names}
     spans: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     share = max(1, ROWS // max(1, len(samples)))
+    images = _images(model)
     for number, sample in enumerate(samples):
         outputs = runner(sample)
         for name in names:
-            rows = np.concatenate([a.reshape(-1, a.shape[-1]) for a in outputs[name]])
+            rows = np.concatenate([_rows(a, images.get(name)) for a in outputs[name]])
             if not np.isfinite(rows).all():
                 raise _not_finite(name, number)
             spans[name].append((float(rows.min()), float(rows.max())))
-            pick = np.linspace(0, len(rows) - 1, min(share, len(rows))).astype(np.int64)
+            most = min(share, len(rows))
+            if name in images:
+                most = min(most, max(1, IMAGES // len(samples) // rows.shape[1]))
+            pick = np.linspace(0, len(rows) - 1, most).astype(np.int64)
             pieces[name].append(rows[pick])
     return {
         name: Seen(
@@ -111,6 +116,31 @@ def watch(model: ir.Model, names: Sequence[str], samples: Sequence[Sample]) -> d
         )
         for name in names
     }
+
+
+def _images(model: ir.Model) -> dict[str, bool]:
+    """What only convolutions read, and whether its size is known."""
+    found: dict[str, bool] = {}
+    others: set[str] = set()
+    for node in model.graph:
+        x = node.inputs[0] if node.inputs else None
+        if x is None:
+            continue
+        if node.op_type in ("Conv", "ConvTranspose"):
+            found[str(x.name)] = all(isinstance(d, int) for d in x.shape or ("",))
+        elif node.op_type in ("MatMul", "Gemm", *GATES):
+            others.add(str(x.name))
+    return {name: known for name, known in found.items() if name not in others}
+
+
+def _rows(a: Array, image: bool | None) -> Array:
+    """What a scale may be one of: a batch element of a convolution's input, or else a row.
+
+    Where its size is not known, a place of the image: all channels of one moment.
+    """
+    if image is None:
+        return a.reshape(-1, a.shape[-1])
+    return a.reshape(len(a), -1) if image else np.moveaxis(a, 1, -1).reshape(-1, a.shape[1])
 
 
 def peaks(model: ir.Model, axes: Mapping[str, int], samples: Sequence[Sample]) -> dict[str, Array]:

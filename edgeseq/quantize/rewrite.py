@@ -3,6 +3,7 @@
 GRU, LSTM, RNN   int8: QuantizedGRU, QuantizedLSTM, QuantizedRNN
 MatMul, Gemm     int8: QuantizedMatMul, with the bias behind it; or, for other runtimes,
                  QuantizeLinear, DequantizeLinear around the float product
+Conv             the same with QuantizedConv, where it is large enough
 Gather           rows of levels, scaled after they were looked up
 all others       the weight alone, dequantized before use
 """
@@ -17,7 +18,7 @@ import onnx_ir as ir
 
 from edgeseq.ir import dialect
 from edgeseq.ir.edit import Editor, data_of, sole_user
-from edgeseq.quantize import weights
+from edgeseq.quantize import convolutions, weights
 from edgeseq.quantize.layers import CONVOLUTION, EMBEDDING, LINEAR, RECURRENT, Array, Layer
 from edgeseq.quantize.observers import Encoding, Seen, encoding, erases, loses, of_range
 from edgeseq.quantize.scheme import Scheme, Settings
@@ -83,12 +84,21 @@ class Rewriter:
             static = not scheme.dynamic and self._static(layer.x)
             if layer.kind == LINEAR and not (self.qdq and static):
                 return self._linear(layer, scheme)
+            if layer.kind == CONVOLUTION and self._is_integer(layer, static):
+                return self._convolution(layer, scheme)
         return self._weights_alone(layer, scheme)
+
+    def _is_integer(self, layer: Layer, static: bool) -> bool:
+        """Whether a convolution becomes one of integers."""
+        scaled = not self.qdq if static else convolutions.has_known_image(layer)
+        return scaled and not convolutions.refusal(layer)
 
     def erased(self, layer: Layer) -> bool:
         """Whether int8 would wipe out too much of what a layer is given."""
         seen = self.seen.get(str(layer.x.name))
-        if layer.kind not in (LINEAR, RECURRENT) or seen is None:
+        if layer.kind not in (LINEAR, RECURRENT, CONVOLUTION) or seen is None:
+            return False
+        if layer.kind == CONVOLUTION and convolutions.refusal(layer):
             return False
         return self.settings.activations == "auto" and erases(seen.rows)
 
@@ -173,6 +183,37 @@ class Rewriter:
         noise = _noise([(w, w8.floats())])
         done = self._methods(rounded=True, mended=x is not None)
         return Change(title, node.op_type, scheme.text, how, w.size, size, noise, done)
+
+    def _convolution(self, layer: Layer, scheme: Scheme) -> Change:
+        node, title = layer.node, layer.name
+        ((value, w),) = layer.weights()
+        x = None if scheme.dynamic else self._encoding(layer.x)
+        ordered = convolutions.in_order(w, node)
+        w8 = weights.rounded(ordered, scheme, self.settings, None)
+        floats = convolutions.restored(w8.floats(), w, node)
+        bias = data_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        attributes = convolutions.attributes(node, w.ndim - 2)
+        mended = self.settings.correct_bias and x is not None
+        if mended and x is not None:
+            seen, groups = (
+                self.seen[str(layer.x.name)].rows,
+                int(node.attributes.get_int("group", 1)),
+            )
+            zero = np.zeros(len(w), np.float32) if bias is None else bias
+            bias = zero - convolutions.shift(w, floats, seen, x, groups)
+        name = str(node.name)
+        inputs: list[ir.Value | None] = [
+            layer.x,
+            self._kept(value, convolutions.restored(w8.levels, w, node)),
+            self.edit.constant(w8.scales, f"{name}.W_scale"),
+        ]
+        if bias is not None:
+            inputs.append(self.edit.constant(bias.astype(np.float32), f"{name}.B"))
+        self._replace(node, "QuantizedConv", inputs, {**attributes, **_input_scale(x)})
+        how = "dynamic" if x is None else "static"
+        size, done = scheme.nbytes(*layer.matrix(w)), self._methods(rounded=False, mended=mended)
+        noise = _noise([(w, floats)])
+        return Change(title, "Conv", scheme.text, how, w.size, size, noise, done)
 
     def _bias(self, node: ir.Node, outputs: int) -> tuple[Array | None, ir.Node]:
         """The constant row added to the product, and the node whose output has it."""

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeseq.errors import UsageError
 from edgeseq.ir.edit import Editor
-from edgeseq.quantize import calibrate
+from edgeseq.quantize import calibrate, convolutions
 from edgeseq.quantize.balance import Balanced, balance
 from edgeseq.quantize.layers import EMBEDDING, LINEAR, RECURRENT, Array, Layer, Left, find
 from edgeseq.quantize.observers import Seen
@@ -101,6 +101,7 @@ def quantize(
         for layer, one in chosen
         if one.activations and rewriter.erased(layer)
     ]
+    notes += convolutions.notes([layer for layer, one in chosen if one.activations])
     changes = []
     for layer, one in chosen:
         rows: tuple[Array, ...] = ()

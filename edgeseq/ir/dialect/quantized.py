@@ -29,7 +29,7 @@ OPS = frozenset({"QuantizedGRU", "QuantizedLSTM", "QuantizedRNN", *PRODUCTS})
 OPSET = 26
 _OVERLOADS = 10  # the version of ONNX's format that brought them
 H_SCALE = 1.0 / 127
-Attribute = int | float | str | Sequence[str]
+Attribute = int | float | str | Sequence[str] | Sequence[int]
 
 _SCALES = "x_scale: float = 0.0, x_zero_point: int = 127"
 _CELL = f'hidden_size, direction: string = "forward", {_SCALES}, h_scale: float = {H_SCALE!r}'
