@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from edgeseq.ir import integers
 from edgeseq.ir.edit import Editor, data_of, sole_user
-from edgeseq.ir.integers import Encoding, Matrix, operand
+from edgeseq.ir.integers import Matrix, operand
 from edgeseq.ir.passes import NodePass, walk
 
 _FLOAT = {"to": ir.DataType.FLOAT}
@@ -71,9 +71,9 @@ def _total(edit: Editor, node: ir.Node, pair: _Pair, bias: ir.Value | None = Non
     if "Conv" in node.op_type:
         return _convolution(edit, node, pair, bias)
     weights = _matrix(pair)
-    if weights is not None and integers.signed(weights.levels) is not None:
-        found = _product(edit, node, pair, weights)
-        if found is not None:
+    if weights is not None and pair.x is not None:
+        found = integers.level_sum(edit, node, pair.x, pair.x_zero, weights)
+        if isinstance(found, ir.Value):
             return found
     left = _centred(edit, node, pair.x, pair.x_zero, [-1, 1])
     right = _centred(edit, node, pair.w, pair.w_zero, [-1])
@@ -90,38 +90,6 @@ def _matrix(pair: _Pair) -> Matrix | None:
         centred = centred - zero.astype(np.int32).reshape(-1)
     assert pair.w is not None
     return Matrix(centred, np.ones(levels.shape[1], np.float32), pair.w)
-
-
-def _product(edit: Editor, node: ir.Node, pair: _Pair, weights: Matrix) -> ir.Value | None:
-    """The product as a kernel computes it; None where rows have zero points of their own."""
-    x, zero = pair.x, data_of(pair.x_zero)
-    if x is None or x.dtype not in integers.RAISED or _size(pair.x_zero) != 1:
-        return None
-    raised = integers.RAISED[x.dtype]
-    if pair.x_zero is None or zero is not None:
-        centred = _centred(edit, node, x, pair.x_zero, [])
-        shift = 0 if zero is None else int(zero.reshape(()))
-        made = integers.product(edit, node, centred, Encoding(1.0, shift + raised), weights)
-        return made if isinstance(made, ir.Value) else None
-    plain = edit.emit(node, "Cast", [x], _FLOAT)
-    made = integers.product(edit, node, plain, Encoding(1.0, raised), weights)
-    if not isinstance(made, ir.Value):
-        return None
-    sums = weights.levels.sum(axis=0).astype(np.float32)
-    shift_by = edit.emit(node, "Cast", [pair.x_zero], _FLOAT)
-    less = edit.emit(node, "Mul", [shift_by, edit.constant(sums, f"{node.name}.sums")])
-    return edit.emit(node, "Sub", [made, less])
-
-
-def _size(value: ir.Value | None) -> int:
-    """How many zero points there are; 0 where that is not known."""
-    if value is None:
-        return 1
-    return (
-        0
-        if value.shape is None or not value.shape.is_static()
-        else int(np.prod(value.shape.numpy()))
-    )
 
 
 def _convolution(edit: Editor, node: ir.Node, pair: _Pair, bias: ir.Value | None) -> ir.Value:
@@ -141,9 +109,9 @@ def _centred(
     if zero is None or (known is not None and not known.any()):
         return plain
     shift = edit.emit(node, "Cast", [zero], _FLOAT)
-    if _size(zero) != 1 and zero.shape is not None and len(zero.shape) == 1 and along:
+    if integers.count(zero) != 1 and zero.shape is not None and len(zero.shape) == 1 and along:
         shift = edit.reshape(node, shift, along)
-    elif _size(zero) == 1 and len(zero.shape or ()):
+    elif integers.count(zero) == 1 and len(zero.shape or ()):
         shift = edit.emit(node, "Reshape", [shift, edit.constant(np.zeros(0, np.int64), "scalar")])
     return edit.emit(node, "Sub", [plain, shift])
 
@@ -162,7 +130,7 @@ def _requantized(
     edit: Editor, node: ir.Node, total: ir.Value, factor: ir.Value, zero: ir.Value | None
 ) -> ir.Value:
     """round(total * factor) + zero, clipped: what ONNX Runtime computes, rounding for rounding."""
-    if "Conv" in node.op_type and _size(factor) != 1:
+    if "Conv" in node.op_type and integers.count(factor) != 1:
         rank = len(node.inputs[3].shape or ()) if node.inputs[3] is not None else 4
         factor = edit.reshape(node, factor, [-1, *[1] * (rank - 2)])
     scaled = edit.emit(node, "Mul", [total, factor])

@@ -3,7 +3,8 @@
 What comes quantized keeps its scales and is multiplied as integers. Exact in the integers; the sum
 is rounded once, where floats round every product. `DequantizeLinear(QuantizeLinear(x))` of the same
 scale is what the function does with x itself: it is handed x. Where only the weights are quantized
-they keep their levels, which kernels read; what no kernel multiplies gets its floats.
+they keep their levels, which kernels read; what no kernel multiplies gets its floats. Where only
+the run knows the scale of x, levels are multiplied, and their sums are scaled.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ class LiftQuantizedProducts(NodePass):
             return self._in_floats(node, edit, weights)
         if how is None:
             return _levels_alone(node, edit, weights)
-        if isinstance(how, str):
-            return self._in_floats(node, edit, how)
         if node.attributes.get_int("transA", 0):
             return self._in_floats(node, edit, "transA = 1")
         bias, last = _bias(node, weights.levels.shape[1])
         if isinstance(bias, str):
             return self._in_floats(node, edit, bias)
-        found = integers.product(edit, last, _floats(node.inputs[0], how), how, weights, bias)
+        if isinstance(how, str):
+            found = _by_levels(edit, last, node.inputs[0], weights, bias) or how
+        else:
+            x = _floats(node.inputs[0], how)
+            found = integers.product(edit, last, x, how, weights, bias)
         if isinstance(found, str):
             return self._in_floats(node, edit, found)
         edit.replace_node(last, found)
@@ -62,6 +65,24 @@ class LiftQuantizedProducts(NodePass):
             new.metadata_props.update(back.inputs[0].metadata_props)
         edit.replace(back.outputs[0], new)
         return True
+
+
+def _by_levels(
+    edit: Editor, node: ir.Node, x: ir.Value | None, weights: Matrix, bias: Array | None
+) -> ir.Value | None:
+    """The product where only the run knows the scale of x: that of its levels, scaled after it."""
+    back = integers.dequantizer(x)
+    if back is None or back.inputs[0] is None or integers.count(back.inputs[1]) != 1:
+        return None
+    zero = integers.operand(back, 2)
+    total = integers.level_sum(edit, node, back.inputs[0], zero, weights)
+    if isinstance(total, str):
+        return None
+    scales = edit.constant(weights.scales.astype(np.float32), f"{node.name}.W_scale")
+    y = edit.emit(node, "Mul", [total, edit.emit(node, "Mul", [back.inputs[1], scales])])
+    if bias is None:
+        return y
+    return edit.emit(node, "Add", [y, edit.constant(bias, f"{node.name}.B")])
 
 
 def _levels_of(weights: ir.Value | None) -> ir.Node | None:

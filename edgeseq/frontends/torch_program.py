@@ -9,6 +9,7 @@ import torch
 from torch.export import ExportedProgram
 
 from edgeseq.errors import UsageError
+from edgeseq.frontends import torch_quantized
 from edgeseq.frontends.torch_quiet import quiet
 
 
@@ -27,6 +28,7 @@ def read_program(path: str) -> ExportedProgram:
             why="such a file is a zip archive",
             fix="write it again with torch.export.save",
         )
+    torch_quantized.register()
     with quiet():
         try:
             return torch.export.load(path)

@@ -19,6 +19,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.onnx._internal.exporter import _core, _registration
 
+from edgeseq.frontends import torch_quantized
 from edgeseq.frontends.torch_errors import explain_translation
 from edgeseq.frontends.torch_ops import GATES, NAMESPACE, refuse_packed
 from edgeseq.frontends.torch_quiet import quiet
@@ -72,6 +73,7 @@ def _table() -> dict[Callable[..., Any], Callable[..., Any]]:
     table: dict[Callable[..., Any], Callable[..., Any]] = {
         _ours.rnn.default: _rnn,
         _ours.lstm.default: _lstm,
+        **torch_quantized.table(),
     }
     for kind in GATES:
         layers, cell = getattr(_aten, kind), getattr(_aten, f"{kind}_cell")

@@ -8,18 +8,20 @@ not fit int8 once their zero point is gone are lowered by what the sum of the in
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseq.ir import dialect
-from edgeseq.ir.edit import Array, Editor, data_of
+from edgeseq.ir.edit import Array, Editor, data_of, static_shape
 
 _INT8 = np.iinfo(np.int8)
 # Raised by so much, levels of the type are unsigned.
 RAISED = {ir.DataType.UINT8: 0, ir.DataType.INT8: 128}
 TOP = 255
+_FLOAT = {"to": ir.DataType.FLOAT}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,3 +193,45 @@ def _raised(edit: Editor, node: ir.Node, x: ir.Value, y: ir.Value, by: Array) ->
     total = edit.emit(node, "ReduceSum", [x, edit.ints([-1])], {"keepdims": 1})
     factors = edit.constant(by.astype(np.float32), f"{node.name}.lowered")
     return edit.emit(node, "Add", [y, edit.emit(node, "Mul", [total, factors])])
+
+
+def count(value: ir.Value | None) -> int:
+    """How many numbers a scale or a zero point has; an absent one is one, 0: not known."""
+    if value is None:
+        return 1
+    shape = static_shape(value)
+    return 0 if shape is None else math.prod(shape)
+
+
+def level_sum(
+    edit: Editor, before: ir.Node, x: ir.Value, zero: ir.Value | None, weights: Matrix
+) -> ir.Value | str:
+    """Insert the product of levels with a matrix, scales left out: whole numbers in float32.
+
+    Args:
+        edit: Of the model.
+        before: The node to stand before.
+        x: Levels, 8 bits.
+        zero: Their zero point, which may be known to the run only.
+        weights: What they are multiplied by.
+
+    Returns:
+        The sums, or why there is no kernel for them.
+    """
+    if x.dtype not in RAISED or count(zero) != 1:
+        return "its input has no levels of 8 bits with one zero point"
+    whole = dataclasses.replace(weights, scales=np.ones_like(weights.scales))
+    plain = edit.emit(before, "Cast", [x], _FLOAT)
+    known = np.zeros(1) if zero is None else data_of(zero)
+    if known is None:
+        made = product(edit, before, plain, Encoding(1.0, RAISED[x.dtype]), whole)
+        if isinstance(made, str):
+            return made
+        sums = edit.constant(weights.levels.sum(axis=0).astype(np.float32), f"{before.name}.sums")
+        shift = edit.emit(before, "Cast", [zero], _FLOAT)
+        return edit.emit(before, "Sub", [made, edit.emit(before, "Mul", [shift, sums])])
+    point = int(known.reshape(()))
+    if point:
+        shift = edit.constant(np.float32(point), f"{before.name}.zero_point")
+        plain = edit.emit(before, "Sub", [plain, shift])
+    return product(edit, before, plain, Encoding(1.0, point + RAISED[x.dtype]), whole)
