@@ -31,6 +31,8 @@ FLAGS = (
     "-ffunction-sections",
     "-w",
 )
+# Loops strength-reduced compute every address anew; as they are, loads take constant offsets.
+_WASM = ("-mllvm", "-disable-lsr")
 ANDROID_API = 21  # the first with 64-bit ARM
 _ZIG_ONLY = ("-fno-sanitize=all", "-g0")
 
@@ -68,6 +70,7 @@ class Toolchain:
         flags = [*FLAGS, *(f"-I{path}" for path in includes)]
         if self.target.form is Form.WASM:
             flags.remove("-fPIC")  # addresses are constants there
+            flags += _WASM
         if self.zig:
             flags += [*_ZIG_ONLY, "-target", self.target.triple, f"-mcpu={level.cpu}"]
         elif level.cpu.startswith("x86_64") and not level.flags:

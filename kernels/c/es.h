@@ -69,7 +69,13 @@
 #endif
 
 /* The accumulators a tile may have, so that they, the weights and the inputs stay in registers. */
+#ifndef ES_ACCS
 #define ES_ACCS (ES_REGS == 32 ? 24 : 12)
+#endif
+/* So many are enough to hide latency: a smaller tile sums several inputs apart, but no more than fit. */
+#ifndef ES_SUMS
+#define ES_SUMS 11
+#endif
 
 ES_FN int es_least(int a, int b) { return a < b ? a : b; }
 ES_FN int es_round_up(int n, int to) { return (n + to - 1) / to * to; }

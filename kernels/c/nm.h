@@ -29,6 +29,7 @@ ES_FN uint64_t es_four(const uint16_t *index) {
   return index[0] | (uint64_t)index[1] << 16 | (uint64_t)index[2] << 32 | (uint64_t)index[3] << 48;
 #endif
 }
+ES_FN uint64_t es_two(const uint16_t *index) { return index[0] | (uint64_t)index[1] << 16; }
 
 #if !defined(ES_PICKS) /* without a permutation: lane by lane; described in scalar.h */
 ES_FN es_v es_pick(const int M, const float *x, int n, const uint16_t *codes, const int p) {

@@ -108,8 +108,10 @@ ES_FN void es_dots_of_8(const int F, const int R, int K, const es_operands *o, e
  */
 ES_FN void es_dots(const int F, const int width, const int R, const int G, const int V, int K,
                    const es_operands *o, es_v *acc, const int lda) {
-  const int phases = R * G * V >= 6 ? 1 : R * G * V >= 3 ? 2 : 4, mine = G * V;
-  const int step = width ? 4 : es_element(F) != ES_F32 && phases == 1 ? 2 : phases;
+  const int mine = G * V, room = ES_SUMS / (R * mine);
+  const int phases = room >= 4 ? 4 : room >= 2 ? 2 : 1;
+  const int blocks = ES_SUMS < 8 && !es_window(F) ? 2 : 4; /* at a time */
+  const int step = width ? blocks : es_element(F) != ES_F32 && phases == 1 ? 2 : phases;
   const int whole = step > 1 ? K - step + 1 : 0;
   es_v part[3][ES_ACCS];
   int k = 0;
@@ -124,7 +126,7 @@ ES_FN void es_dots(const int F, const int width, const int R, const int G, const
   }
   ES_LOOP for (; k < whole; k += step) {
     const uint16_t *index = width ? o->index + (size_t)k * es_index_words(F) : 0;
-    const uint64_t four = width ? es_four(index) : 0;
+    const uint64_t four = !width ? 0 : step == 4 ? es_four(index) : es_two(index);
     const uint16_t *codes = es_window(F) ? index + 4 + o->unit : 0;
     ES_UNROLL for (int p = 0; p < step; p++) {
       const int at = width ? (int)(four >> (16 * p) & 0xffff) : k + p, phase = p % phases;

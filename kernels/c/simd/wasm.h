@@ -6,6 +6,9 @@
 
 #define ES_W 4
 #define ES_REGS 16
+/* V8 loads all operands of an iteration before it multiplies: tiles are small, so that both fit. */
+#define ES_ACCS 8
+#define ES_SUMS 6
 typedef v128_t es_v;
 
 ES_FN es_v es_load(const float *p) { return wasm_v128_load(p); }
