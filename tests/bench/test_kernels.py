@@ -27,6 +27,7 @@ SMALL = (
     Case("rnn", {"I": 16, "H": 32, "T": 1}, "i8_b16x4", 0.3),
     Case("gemv", {"K": 40, "N": 33}, peer=""),
     Case("pointwise", {"K": 8, "N": 20, "pixels": 36}, "f32_b4x1", 0.4, least=1e9),
+    Case("pointwise", {"K": 8, "N": 20, "pixels": 36}, "f32_b16x1", 0.4, "litert"),
     Case("scan", {"C": 6, "T": 9}),
     Case("scan", {"C": 6, "N": 4, "T": 9}),
 )

@@ -83,7 +83,8 @@ def _others() -> Iterator[Case]:
     for channels, outputs, pixels in MOBILENET:
         sizes = {"K": channels, "N": outputs, "pixels": pixels}
         for form in ("f32_b16x1", "f32_b4x1", "f32"):  # the last one: zeros anywhere
-            yield Case("pointwise", sizes, form, SPARSE, least=2)
+            for peer in ("onnxruntime", "litert"):
+                yield Case("pointwise", sizes, form, SPARSE, peer, least=2)
     yield Case("scan", {"C": 256, "T": 2048}, "f32", least=2.5)
     yield Case("scan", {"C": 256, "N": 16, "T": 2048}, "f32", least=30)
 

@@ -12,6 +12,7 @@ import onnx
 from edgeseq.bench import ort
 from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Side
+from edgeseq.bench.suite import litert
 from edgeseq.bench.suite.problem import Problem
 
 
@@ -52,4 +53,5 @@ def _session(problem: Problem, model: onnx.ModelProto) -> Side:
 _PEERS: Mapping[str, Callable[[Problem], Side | str]] = {
     "onnxruntime": _onnxruntime,
     "dynamic-quantize-lstm": _dynamic_quantize,
+    "litert": litert.side,
 }

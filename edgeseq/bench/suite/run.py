@@ -105,8 +105,10 @@ def choose(families: Sequence[str]) -> list[Case]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what was measured."""
-    return {name: metadata.version(name) for name in ("edgeseq", "numpy", "onnxruntime")}
+    """Return the versions of what was measured, of peers that are installed."""
+    names = ("edgeseq", "numpy", "onnxruntime", "ai-edge-litert", "ncnn")
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    return {name: installed[name] for name in names if name in installed}
 
 
 def measure(
