@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeseq.errors import InternalError, UnsupportedModelError, UsageError
-from edgeseq.frontends import onnx_contrib
+from edgeseq.frontends import onnx_contrib, quantized_checks
 from edgeseq.frontends.onnx_external import load_external
 from edgeseq.frontends.onnx_opset import INTERNAL_OPSET, OLDEST_OPSET, upgrade
 from edgeseq.ir import facts
@@ -33,7 +33,8 @@ def import_onnx(path: str | Path) -> ir.Model:
         own domain, and every initializer and node marked with its name in the file.
 
     Raises:
-        UsageError: the file is missing, no ONNX model, damaged, or of an opset too old or new.
+        UsageError: the file is missing, no ONNX model, damaged, of an opset too old or new, or
+            quantized with scales that cannot be right.
         UnsupportedModelError: its operators cannot be said at the internal opset.
     """
     path = Path(path)
@@ -48,6 +49,7 @@ def import_onnx(path: str | Path) -> ir.Model:
     _note_weights(model)
     _upgrade(model, path)
     onnx_contrib.expand(model)
+    quantized_checks.check(model)
     _warn_of_known_errors(model)
     return model
 

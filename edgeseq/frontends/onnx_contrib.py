@@ -167,7 +167,7 @@ def _lstm(edit: Editor, node: ir.Node) -> None:
     x, w, r, b, lens, h0, c0, peepholes, w_scale, w_zero, r_scale, r_zero = _given(node, 12)
     parts = [_Weights.of(node, *one) for one in ((w, w_scale, w_zero), (r, r_scale, r_zero))]
     attributes = dict(node.attributes.items())
-    if peepholes is None and attributes.keys() <= _PLAIN and all(p.fits for p in parts):
+    if peepholes is None and _plain(node) and all(p.fits for p in parts):
         levels = [edit.constant(p.levels.astype(np.int8), f"{p.name}.int8", p.name) for p in parts]
         scales = [edit.constant(p.scales, f"{p.name}.scale") for p in parts]
         operands = [x, *levels, *scales, b, lens, h0, c0]
@@ -191,7 +191,17 @@ def _lstm(edit: Editor, node: ir.Node) -> None:
     edit.remove(node)
 
 
-_PLAIN = {"direction", "hidden_size"}
+_ACTIVATIONS = ("sigmoid", "tanh", "tanh")
+
+
+def _plain(node: ir.Node) -> bool:
+    """Whether it is the cell that QuantizedLSTM is."""
+    get = node.attributes
+    given = [name.lower() for name in get.get_strings("activations", _ACTIVATIONS)]
+    usual = given == [*_ACTIVATIONS] * (len(given) // 3)
+    coupled = get.get_int("input_forget", 0) or get.get_int("layout", 0)
+    clipped = get.get_float("clip", 0.0) or "activation_alpha" in get or "activation_beta" in get
+    return bool(usual and not coupled and not clipped)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

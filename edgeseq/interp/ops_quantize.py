@@ -63,6 +63,7 @@ def dequantize(call: Call, x: Tensor, scale: Tensor, zero: Tensor | None = None)
 def dynamic_quantize(call: Call, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     high, low = x.max().clamp(min=0), x.min().clamp(max=0)
     scale = (high - low) / 255
+    scale = torch.where(scale == 0, torch.ones_like(scale), scale)  # as ONNX Runtime has it
     zero = _saturate(-low / scale, "UINT8")
     y = torch.round(x / scale) + zero.to(x.dtype)
     return _saturate(y, "UINT8"), scale, zero
