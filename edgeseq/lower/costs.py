@@ -125,11 +125,13 @@ class CostTable:
         if not known and self.levels:
             # Narrower vectors do more work per block, so that its index weighs less than here. That
             # of N:M weights weighs more: other machines take more instructions to permute.
-            options = [o for o in options if not _permutes(o[1])]
             known, instead = list(self.levels)[:1], f" in place of {', '.join(levels) or 'plain C'}"
         if not known or self.seconds(dense, dense_sizes, known[0]) is None:
             return first, f"the cost table has no time of {dense}"
-        times = [[self.seconds(k, s, level) for level in known] for _, k, s in options]
+        times = [
+            [None if instead and _permutes(k) else self.seconds(k, s, level) for level in known]
+            for _, k, s in options
+        ]
         base = [t for t in times[0] if t is not None]
         scores = [0.0, *(_score(row, base) for row in times[1:])]
         best = min(range(len(options)), key=lambda i: scores[i])

@@ -25,6 +25,13 @@ KERNELS = [(family, kernel) for family, kernels in FAMILIES.items() for kernel i
 
 # Always: what lowering ships, and plain C by gcc. The others take as long and find the same bugs.
 USUAL = {"avx512", "avx512-vnni", "avx2", "sse2", "c-gcc"}
+
+
+def usual(kernel: Kernel, isa: Isa) -> bool:
+    """Not the cells of N:M weights: spmv has what they share, test_literal_sizes.py one of them."""
+    return isa.name in USUAL and ("_nm" not in kernel.name or kernel.name.startswith("spmv"))
+
+
 # An instruction set that adds int8 products changes no other kernel.
 EVERYWHERE = [
     pytest.param(
@@ -32,7 +39,7 @@ EVERYWHERE = [
         id=f"{kernel.name}-{isa.name}",
         marks=[
             pytest.mark.xdist_group(f"{kernel.source} {isa.name}"),  # who compiles it also runs it
-            *([] if isa.name in USUAL else [pytest.mark.slow]),
+            *([] if usual(kernel, isa) else [pytest.mark.slow]),
         ],
     )
     for family, kernel in KERNELS

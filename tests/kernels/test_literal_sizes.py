@@ -11,7 +11,8 @@ from edgeseq.kernels import _build, gemm, gru, lstm, rnn, spmv
 from edgeseq.kernels._family import UNTOUCHED, Array, Case, Kernel, Role
 
 FAMILIES = (gemm, gru, lstm, rnn, spmv)
-USUAL = {"gru_f32", "gru_bf16", "gru_bf16_b16x1", "lstm_f32_b8x1", "spmv_f32_b16x1"}
+USUAL = {"gru_f32", "gru_bf16", "gru_bf16_b16x1", "gru_f32_nm8", "lstm_f32_b8x1"}
+USUAL |= {"spmv_f32_b16x1"}
 KERNELS = [
     pytest.param(kernel, id=kernel.name, marks=() if kernel.name in USUAL else pytest.mark.slow)
     for family in FAMILIES

@@ -43,6 +43,8 @@ def test_the_work_of_stored_blocks() -> None:
     sizes = {"M": 1, "K": 100, "N": 33, "blocks": 7}
     assert work.of("spmv_f32_b16x1", sizes) == work.Work(1, 3, 7, 7, 7 * 66, 1)
     assert work.of("spmv_i8_b16x4", sizes) == work.Work(1, 3, 7, 7, 7 * 66, 1)
+    assert work.of("spmv_f32_nm8", sizes) == work.Work(1, 3, 7, 7, 7 * 74, 1)
+    assert work.of("spmv_bf16_nm16", sizes) == work.Work(1, 3, 7, 7, 7 * 42, 1)
     dense = work.of("gemm_i8", {"M": 1, "K": 101, "N": 33})
     assert dense is not None
     assert dense.loads == 3 * 26
@@ -118,6 +120,12 @@ def test_the_worst_level_stands_in_for_one_that_was_not_measured() -> None:
     choice, why = table().cheapest(options(100), ["neon"])
     assert choice == "sparse"
     assert f"{OLD} in place of neon" in why
+    n_of_m = {"gru_f32_nm8": Cost(1e-9, 0, 0, 0, 0, 0)}
+    free = [*options(100), ("nm", "gru_f32_nm8", STEP | {"blocks": 1})]
+    assert table(**n_of_m).cheapest(free, [OLD])[0] == "nm"
+    choice, why = table(**n_of_m).cheapest(free, ["neon"])  # permuting costs more there
+    assert choice == "sparse"
+    assert "gru_f32_nm8 not measured" in why
     nothing = CostTable("", (0, 0), {})
     assert nothing.cheapest(options(100), ["neon"])[0] == "dense"
 

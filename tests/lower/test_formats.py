@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeseq import api, validate
+from edgeseq.ir.patterns import Pattern
 from edgeseq.lower import select
 from edgeseq.lower.costs import Cost, Costing, CostTable, dumps
 from edgeseq.options import CompileOptions
@@ -26,26 +27,33 @@ NAMES = [
     for family in ("gru", "lstm", "rnn", "gemm", "spmv")
     for form in ("f32", "bf16", "f16", "f32_b16x1", "f32_b8x1", "bf16_b16x1", "bf16_b8x1")
 ]
+N_OF_M = [
+    f"{family}_{form}"
+    for family in ("gru", "lstm", "rnn", "spmv")
+    for form in ("f32_nm8", "f32_nm16", "bf16_nm8", "bf16_nm16")
+]
 
 
 def table(**other: Cost) -> CostTable:
     """Every kernel costs the same per block, but for those named."""
-    return CostTable("test", (1 << 15, 1 << 20), {LEVEL: dict.fromkeys(NAMES, FLAT) | other})
+    kernels = dict.fromkeys((*NAMES, *N_OF_M), FLAT) | other
+    return CostTable("test", (1 << 15, 1 << 20), {LEVEL: kernels})
 
 
-def pruned(outputs: int, inputs: int, density: float, width: int, seed: int = 0) -> np.ndarray:
-    """[outputs, inputs] with blocks of width x 1 gone."""
+def pruned(outputs: int, inputs: int, density: float, pattern: str, seed: int = 0) -> np.ndarray:
+    """[outputs, inputs] with weights gone at random, by a pattern."""
     rng = np.random.default_rng(seed)
-    alive = rng.random((-(-outputs // width), inputs)) < density
-    mask = np.repeat(alive, width, axis=0)[:outputs]
+    mask = Pattern.parse(pattern).mask(rng.random((outputs, inputs)), density)
     return (rng.standard_normal((outputs, inputs)) / 8 * mask).astype(np.float32)
 
 
-def model(op: str, density: float, *, half: bool = False, units: int = 48) -> onnx.ModelProto:
+def model(
+    op: str, density: float, pattern: str = "16x1", *, half: bool = False, units: int = 48
+) -> onnx.ModelProto:
     """One layer of `op`, streaming where it is recurrent."""
     gates = {"GRU": 3, "LSTM": 4, "RNN": 1, "MatMul": 1}[op]
-    parts = [pruned(units, 32, density, 16, i) for i in range(gates)]
-    recurrent = [pruned(units, units, density, 16, 9 + i) for i in range(gates)]
+    parts = [pruned(units, 32, density, pattern, i) for i in range(gates)]
+    recurrent = [pruned(units, units, density, pattern, 9 + i) for i in range(gates)]
     weights = {"w": np.concatenate(parts)[None], "r": np.concatenate(recurrent)[None]}
     if op == "MatMul":
         weights = {"w": np.ascontiguousarray(parts[0].T)}
@@ -95,10 +103,36 @@ def test_a_full_weight_stays_dense(op: str) -> None:
 
 
 def test_dense_is_kept_where_blocks_are_slower() -> None:
-    costs = table(gru_f32_b16x1=SLOW, gru_f32_b8x1=SLOW)
+    forms = ("f32_b16x1", "f32_b8x1", "f32_nm8", "f32_nm16")
+    costs = table(**{f"gru_{form}": SLOW for form in forms})
     choice = chosen(model("GRU", 0.2), costs)
     assert choice.kernel.name == "gru_f32"
     assert "gru_f32_b16x1" in choice.why
+
+
+@pytest.mark.parametrize("op", ["GRU", "LSTM", "RNN", "MatMul"])
+@pytest.mark.parametrize(
+    ("pattern", "form"),
+    [("2:4", "f32_nm8"), ("1:4", "f32_nm8"), ("4:8", "f32_nm8"), ("4:16", "f32_nm16")],
+)
+def test_n_of_m_weights_are_stored_as_such(op: str, pattern: str, form: str) -> None:
+    choice = chosen(model(op, 0.5, pattern), table())
+    family = {"MatMul": "spmv"}.get(op, op.lower())
+    assert choice.kernel.name == f"{family}_{form}"
+
+
+def test_zeros_in_no_pattern_are_stored_as_n_of_m_if_few_are_left() -> None:
+    assert chosen(model("GRU", 0.05, "unstructured"), table()).kernel.name == "gru_f32_nm16"
+    choice = chosen(model("GRU", 0.7, "unstructured"), table())
+    assert choice.kernel.name == "gru_f32"
+    assert "_nm" not in choice.why  # not worth a look
+
+
+def test_n_of_m_stays_dense_where_that_is_faster() -> None:
+    costs = table(gru_f32_nm8=SLOW, gru_f32_nm16=SLOW)
+    choice = chosen(model("GRU", 0.5, "2:4"), costs)
+    assert choice.kernel.name == "gru_f32"
+    assert "gru_f32_nm8" in choice.why
 
 
 def test_halves_stay_halves() -> None:
@@ -107,20 +141,34 @@ def test_halves_stay_halves() -> None:
     assert chosen(model("MatMul", 1.0, half=True), table()).kernel.name == "gemm_bf16"
 
 
+def test_halves_of_n_of_m_stay_halves() -> None:
+    assert chosen(model("GRU", 0.5, "2:4", half=True), table()).kernel.name == "gru_bf16_nm8"
+
+
 def test_without_a_table_nothing_is_sparse() -> None:
     assert chosen(model("GRU", 0.2), CostTable("", (0, 0), {})).kernel.name == "gru_f32"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("op", ["GRU", "LSTM", "RNN", "MatMul"])
-@pytest.mark.parametrize("half", [False, True])
-def test_sparse_libraries_compute_the_same(op: str, half: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "half", "form"),
+    [
+        ("16x1", False, "f32_b16x1"),
+        ("16x1", True, "bf16_b16x1"),
+        ("1:4", False, "f32_nm8"),
+        ("4:16", True, "bf16_nm16"),
+    ],
+)
+def test_sparse_libraries_compute_the_same(
+    op: str, pattern: str, half: bool, form: str, tmp_path: Path
+) -> None:
     file = tmp_path / "table.json"
     file.write_text(dumps(table()))
     options = CompileOptions(
         tmp_path / "dist", (host_target(),), isa=LEVEL, name="m", cost_table=file, cache=False
     )
-    folder = api.compile_model(model(op, 0.2, half=half), options).folder
+    folder = api.compile_model(model(op, 0.2, pattern, half=half), options).folder
     text = (folder / "manifest.json").read_text()
-    assert ("bf16_b16x1" if half else "f32_b16x1") in text
+    assert form in text
     validate.require([validate.check(folder, host_target())])
