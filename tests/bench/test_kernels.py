@@ -22,7 +22,9 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C co
 LEAST = run.Effort(rounds=2, seconds=1e-4, single=3, cold=1)
 SMALL = (
     Case("gru", {"I": 5, "H": 12, "T": 1}),
+    Case("gru", {"I": 5, "H": 12, "T": 1}, peer="ncnn"),
     Case("lstm", {"I": 8, "H": 20, "T": 7}),
+    Case("lstm", {"I": 8, "H": 20, "T": 7}, peer="ncnn"),
     Case("lstm", {"I": 8, "H": 16, "T": 1}, "i8", peer="dynamic-quantize-lstm"),
     Case("rnn", {"I": 16, "H": 32, "T": 1}, "i8_b16x4", 0.3),
     Case("gemv", {"K": 40, "N": 33}, peer=""),

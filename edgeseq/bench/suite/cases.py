@@ -65,6 +65,9 @@ def _recurrent() -> Iterator[Case]:
             yield Case(family, _step(inputs, hidden), "i8_b16x4", SPARSE, least=least)
     for inputs, hidden in STEPS:
         yield Case("lstm", _step(inputs, hidden), "i8", peer="dynamic-quantize-lstm", least=3)
+    for family in ("gru", "lstm"):
+        for inputs, hidden in ((64, 128), *STEPS):
+            yield Case(family, _step(inputs, hidden), peer="ncnn")
 
 
 def _sequences() -> Iterator[Case]:

@@ -12,7 +12,7 @@ import onnx
 from edgeseq.bench import ort
 from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Side
-from edgeseq.bench.suite import litert
+from edgeseq.bench.suite import litert, ncnn
 from edgeseq.bench.suite.problem import Problem
 
 
@@ -54,4 +54,5 @@ _PEERS: Mapping[str, Callable[[Problem], Side | str]] = {
     "onnxruntime": _onnxruntime,
     "dynamic-quantize-lstm": _dynamic_quantize,
     "litert": litert.side,
+    "ncnn": ncnn.side,
 }
