@@ -317,11 +317,15 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
     name = artifact.check_name(options.name) if options.name else artifact.default_name(spec)
     with _staged(options.output) as folder:
         original, records = _prepare(imported.model, options, folder, progress)
+        pruning, rounding, dense = options, options, None
+        if options.sparse.asked and options.sparse.recover:
+            pruning, rounding = _shared(options)
+            dense = imported.model.clone() if rounding.sparse.recover else None
         if options.sparse.asked:
-            imported, original, record = _prune(imported, options, progress)
+            imported, original, record = _prune(imported, pruning, progress)
             records.append(record)
         if options.quantize.scheme is not None:
-            imported, original, record = _quantize(imported, options, progress, folder)
+            imported, original, record = _quantize(imported, rounding, progress, folder, dense)
             records.append(record)
         _check_operators(imported.model)
         modes = _modes(imported.model, options)
@@ -384,11 +388,27 @@ def _check_sparsity(options: CompileOptions, *, required: bool = False) -> None:
     """Refuse flags about pruning without a word on how much."""
     sparse = options.sparse
     # Samples also serve others than pruning.
-    idle = dataclasses.replace(sparse, calibrate=(), hold_out=False) == SparsityOptions()
+    free = {"calibrate": (), "hold_out": False}
+    if options.quantize.scheme is not None:  # what is quantized may recover, too
+        free |= {"recover": 0, "checkpoint": None}
+    idle = dataclasses.replace(sparse, **free) == SparsityOptions()
     if not sparse.asked and (required or not idle):
         raise UsageError(
             "it is not said how much to prune", fix="--sparsity 0.9, or a pattern such as 2:4"
         )
+
+
+def _shared(options: CompileOptions) -> tuple[CompileOptions, CompileOptions]:
+    """Share the steps of recovery out: some while pruning, the rest quantized, masks held."""
+    from edgeseq.quantize import command
+    from edgeseq.train import compress
+
+    steps, file = options.sparse.recover, options.sparse.checkpoint
+    last = compress.joint_steps(steps) if command.learns(options.quantize) else 0
+    beside = None if file is None else file.with_name(f"{file.name}.quantized")
+    chosen = ({"recover": steps - last}, {"recover": last, "checkpoint": beside})
+    first, second = (dataclasses.replace(options.sparse, **one) for one in chosen)
+    return dataclasses.replace(options, sparse=first), dataclasses.replace(options, sparse=second)
 
 
 def _prune(
@@ -445,7 +465,11 @@ def _step_seconds(model: ir.Model, options: CompileOptions) -> float:
 
 
 def _quantize(
-    imported: Imported, options: CompileOptions, progress: Progress, folder: Path
+    imported: Imported,
+    options: CompileOptions,
+    progress: Progress,
+    folder: Path,
+    dense: ir.Model | None,
 ) -> tuple[Imported, ir.Model, PassRecord]:
     """Quantize the prepared model; what is compiled is compared with that, not with the floats."""
     from edgeseq.pipeline import PassRecord
@@ -454,7 +478,9 @@ def _quantize(
 
     start = time.perf_counter()
     model, before = imported.model, len(imported.model.graph)
-    done = command.apply(model, options.quantize, options.sparse, options.seed, progress)
+    done = command.apply(
+        model, options.quantize, options.sparse, options.seed, progress, teacher=dense
+    )
     quantization.write(done, folder / "quantization.html")
     notes = (
         command.summary(done),

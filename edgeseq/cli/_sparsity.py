@@ -13,6 +13,20 @@ from edgeseq.options import SparsityOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_RECOVERY = (
+    click.option(
+        "--recover",
+        type=int,
+        metavar="STEPS",
+        help="Train what is pruned or quantized against the model as it was, without labels.",
+    ),
+    click.option(
+        "--checkpoint",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="An interrupted recovery goes on from here.",
+    ),
+)
 _FLAGS = (
     click.option(
         "--sparsity", type=float, metavar="0.9", help="Share of the weights to set to zero."
@@ -63,27 +77,27 @@ _FLAGS = (
         default=None,
         help="Never prune the diagonal of recurrent matrices.",
     ),
-    click.option(
-        "--recover", type=int, metavar="STEPS", help="Train the rest against the dense model."
-    ),
+    *_RECOVERY[:1],
     click.option(
         "--recover-schedule",
         metavar="NAME",
         help="cubic: prune while recovering, by effect on the outputs (default without "
         "--criterion); one-shot: before it.",
     ),
-    click.option(
-        "--checkpoint",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="An interrupted recovery goes on from here.",
-    ),
+    *_RECOVERY[1:],
 )
 
 
 def flags(command: Command) -> Command:
     """Add the flags to a command."""
     for flag in reversed(_FLAGS):
+        command = flag(command)
+    return command
+
+
+def recovery(command: Command) -> Command:
+    """Add the flags of recovery alone."""
+    for flag in reversed(_RECOVERY):
         command = flag(command)
     return command
 

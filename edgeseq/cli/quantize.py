@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseq.cli import _output, _progress, _quantization
+from edgeseq.cli import _output, _progress, _quantization, _sparsity
 
 if TYPE_CHECKING:
     from edgeseq.quantize.command import Done
 
 _EXAMPLES = """\b
 edgeseq quantize model.onnx --calibrate clips/ -o model.int8.onnx
+edgeseq quantize model.onnx --calibrate clips/ --recover 300 -o model.int8.onnx
 edgeseq quantize model.onnx --quantize w4g32 --rounding gptq --calibrate a.npz -o small.onnx"""
 
 
@@ -34,6 +35,7 @@ edgeseq quantize model.onnx --quantize w4g32 --rounding gptq --calibrate a.npz -
     default=None,
     help="Measure on the last sample, or the last third of one, and learn nothing from it.",
 )
+@_sparsity.recovery
 @click.option("--shape", multiple=True, metavar="x=1,T,80", help="As for compile.")
 @click.option("--dim", multiple=True, metavar="T=1:4096", help="As for compile.")
 @click.option("--const", multiple=True, metavar="sr=16000", help="As for compile.")

@@ -59,16 +59,18 @@ def apply(
     progress: Progress,
     *,
     qdq: bool = False,
+    teacher: ir.Model | None = None,
 ) -> Done:
-    """Quantize a model in place, and measure it beside its float self.
+    """Quantize a model in place, let it recover where that is asked for, and measure it.
 
     Args:
         model: Its sizes bound and its states marked.
         options: What to do.
-        data: Where samples are, and whether one of them is held out.
+        data: Where samples are, whether one of them is held out, and the steps of recovery.
         seed: Of the inputs, where there are no samples.
         progress: Called whenever a piece is done.
         qdq: Say static products as QuantizeLinear and DequantizeLinear, for other runtimes.
+        teacher: What a recovering model should do, and is measured by; None: what it did in float.
 
     Raises:
         UsageError: samples, names or numbers that do not fit.
@@ -86,14 +88,19 @@ def apply(
     if given and data.hold_out:
         given, measured = calibration.split(given, model)
     balanced = balance(model, given, settings)
+    floats = model.clone() if data.recover else reference
     settings = dataclasses.replace(settings, equalize=False, smooth=0.0)
     schemes = _schemes(model, options, settings, given, measured, progress)
     tell = _teller(settings.rounding, progress)
     quantized = quantize(model, schemes, given, settings, qdq=qdq, progress=tell)
     quantized = quantized.with_methods(balanced.moved)
+    learnt: tuple[str, ...] = ()
+    if data.recover:
+        learnt = _recover(model, floats, teacher, given, data, settings, seed, progress)
+        reference = reference if teacher is None else _judge(teacher, reference)
     steps = options.drift or min(MEASURED, calibration.steps_of(measured, model))
     curves = tuple(drift.measure(reference, model, measured, steps=steps))
-    notes = [*balanced.notes, *quantized.notes]
+    notes = [*balanced.notes, *quantized.notes, *learnt]
     notes += [
         f"the error of '{c.name}' grows with time: {c.errors[-1]:.2g} after {steps} steps"
         for c in curves
@@ -104,6 +111,47 @@ def apply(
     progress(Event("quantize", options.scheme, seconds, detail=summary(done)))
     _check(done, options)
     return done
+
+
+def learns(options: QuantizeOptions) -> bool:
+    """Whether the scheme has levels and scales that recovery can learn."""
+    return options.scheme is not None and options.scheme not in ("bf16", "fp16")
+
+
+def _recover(
+    model: ir.Model,
+    floats: ir.Model,
+    teacher: ir.Model | None,
+    samples: Sequence[calibration.Sample],
+    data: SparsityOptions,
+    settings: Settings,
+    seed: int,
+    progress: Progress,
+) -> tuple[str, ...]:
+    """Let the quantized model learn from its float self; return what the user should know."""
+    from edgeseq.train.aware import recover_quantized
+    from edgeseq.train.recover import looks
+
+    done = recover_quantized(
+        model,
+        floats,
+        samples,
+        data.recover,
+        teacher=teacher,
+        pairs=settings.saturation_free,
+        seed=seed,
+        progress=looks(progress),
+        checkpoint_file=data.checkpoint,
+    )
+    stopped = () if done.stopped == "done" else (f"recovery stopped: {done.stopped}",)
+    better = f"recovery: held-out loss {done.before:.3g} -> {done.after:.3g}"
+    return (better, *done.notes, *stopped)
+
+
+def _judge(teacher: ir.Model, reference: ir.Model) -> ir.Model:
+    """The teacher, unless units were cut out of the model, and so of its states."""
+    shapes = [[v.shape for v in m.graph.outputs] for m in (teacher, reference)]
+    return teacher if shapes[0] == shapes[1] else reference
 
 
 def _needs_samples(settings: Settings) -> None:

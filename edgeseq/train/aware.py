@@ -83,10 +83,11 @@ def _store(model: ir.Model, twins: Twin, done: Recovered) -> None:
     for name, (levels, scales) in done.integers.items():
         _set(known[name], levels.numpy())
         _set(known[twins.holders[name]], scales.detach().numpy())
+    apart = {*twins.fakes.weights, *twins.holders.values()}
     for name, value in done.model.graph.initializers.items():
         own = known.get(name)
         learnt = data_of(value)
-        if own is not None and name not in twins.fakes.weights and learnt is not None:
+        if own is not None and name not in apart and learnt is not None:
             before = data_of(own)
             if before is not None and not np.array_equal(before, learnt, equal_nan=False):
                 _set(own, learnt)

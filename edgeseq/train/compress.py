@@ -106,6 +106,11 @@ def compress(
     return done
 
 
+def joint_steps(steps: int) -> int:
+    """Return how many steps of recovery a model that is pruned is left to learn quantized."""
+    return steps // 4
+
+
 def request_of(options: SparsityOptions, seed: int, data: bool) -> Request:
     """Fill in the defaults: with the user's data the inputs count, without only the weights."""
     return Request(
@@ -204,7 +209,7 @@ def _recover_fixed(
     dense: ir.Model,
 ) -> tuple[ir.Model, tuple[str, ...]]:
     """Let what the masks keep learn; return the model, and what the user should know."""
-    from edgeseq.train.recover import recover
+    from edgeseq.train.recover import looks, recover
 
     done = recover(
         model,
@@ -213,7 +218,7 @@ def _recover_fixed(
         options.recover,
         teacher=dense,
         seed=seed,
-        progress=_looks(progress),
+        progress=looks(progress),
         checkpoint_file=options.checkpoint,
     )
     stopped = () if done.stopped == "done" else (f"recovery stopped: {done.stopped}",)
@@ -268,7 +273,7 @@ def _gradual(
     synthetic: bool,
 ) -> Compressed:
     """Prune along the cubic schedule while the weights learn, from dense to the densities asked."""
-    from edgeseq.train.recover import recover
+    from edgeseq.train.recover import looks, recover
     from edgeseq.train.targets import Gradual, Part
 
     densities = pruner.allocate(pruner.scores())
@@ -283,7 +288,7 @@ def _gradual(
         samples,
         options.recover,
         seed=seed,
-        progress=_looks(progress),
+        progress=looks(progress),
         checkpoint_file=options.checkpoint,
     )
     return _finished(pruner, done, synthetic)
@@ -314,7 +319,7 @@ def _recover_all(
     synthetic: bool,
 ) -> Compressed:
     """Let the weights that stay learn what the dense model does."""
-    from edgeseq.train.recover import recover
+    from edgeseq.train.recover import looks, recover
 
     done = recover(
         pruner.model,
@@ -323,7 +328,7 @@ def _recover_all(
         options.recover,
         teacher=dense,
         seed=seed,
-        progress=_looks(progress),
+        progress=looks(progress),
         checkpoint_file=options.checkpoint,
     )
     return _finished(pruner, done, synthetic)
@@ -389,15 +394,3 @@ def _sayer(progress: Progress) -> Callable[[str], None]:
         began[0] = now
 
     return say
-
-
-def _looks(progress: Progress) -> Callable[[Any], None]:
-    began = [time.perf_counter()]
-
-    def look(record: Any) -> None:
-        now = time.perf_counter()
-        detail = f"held-out loss {record.held_out:.3g} at density {record.density:.1%}"
-        progress(Event("recover", f"step {record.step}", now - began[0], detail=detail))
-        began[0] = now
-
-    return look

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import onnx_ir as ir
 import torch
 
 from edgeseq.errors import UsageError
+from edgeseq.options import Event
 from edgeseq.registry import hint
 from edgeseq.train import calibration, checkpoint
 from edgeseq.train.calibration import Sample
@@ -146,6 +148,20 @@ def recover(
     if checkpoint_file is not None:
         key = _key(model, teacher, target, samples, steps, settings, seed)
     return run.run(notes, key)
+
+
+def looks(progress: Callable[[Event], None]) -> Callable[[Record], None]:
+    """Return what tells the looks of a recovery as events."""
+    began = [time.perf_counter()]
+
+    def look(record: Record) -> None:
+        now = time.perf_counter()
+        sparse = f" at density {record.density:.1%}" if record.density < 1 else ""
+        detail = f"held-out loss {record.held_out:.3g}{sparse}"
+        progress(Event("recover", f"step {record.step}", now - began[0], detail=detail))
+        began[0] = now
+
+    return look
 
 
 class _Recovery:

@@ -70,11 +70,15 @@ class Student:
         self._weights = {n: w for n, w in self._net.weights.items() if n in trained}
         for name, weight in self._net.weights.items():
             weight.requires_grad_(name in trained)
+        groups = [{"params": list(self._weights.values())}]
         if isinstance(self._net, FakeQuantized):
-            self._weights |= {f"{_SCALE}{n}": s for n, s in self._net.scales.items()}
+            scales = {f"{_SCALE}{n}": s for n, s in self._net.scales.items()}
+            # Their gradients are of the size of a level: the usual eps would hold them back.
+            groups += [{"params": list(scales.values()), "eps": 1e-15}] if scales else []
+            self._weights |= scales
         self._hints = distill.hints(self._model, target.names) if settings.hint else []
         self._hints = [name for name in self._hints if _alike(name, self._model, teacher)]
-        self._adam = torch.optim.Adam(self._weights.values(), lr=settings.rate)
+        self._adam = torch.optim.Adam(groups, lr=settings.rate)
         self._holes: dict[str, Tensor] = {}
         self._masked = sorted(target.names)
         self._probes = Windows(model, samples, settings.streams, settings.window, seed + 2)

@@ -210,8 +210,11 @@ class _Twins:
         data = data_of(known)
         if data is not None and data.dtype == np.float32:
             for one in (data, data.T):
-                if one.shape == levels.shape and np.all(np.abs(one / spread - levels) <= 1):
-                    return np.ascontiguousarray(one)
+                if one.size != levels.size or one.shape[-1] != levels.shape[-1]:
+                    continue  # but int4 has no directions in front
+                one = np.ascontiguousarray(one).reshape(levels.shape)
+                if np.all(np.abs(one / spread - levels) <= 1):
+                    return one
         return np.asarray(levels * spread, np.float32)
 
     def _put(
