@@ -1,5 +1,6 @@
 // Times the npm package of an artifact, beside onnxruntime-web where a folder of it is given:
 // node web.mjs WORK steps [PEER]. WORK holds work.json, frames.bin and, for the peer, model.onnx.
+// The folder of a package is in work.json, or else what there is to know of a kernel's module.
 // `edgeseq` or `onnxruntime-web` in the place of `steps`: only how long one side takes to start.
 import { createRequire } from 'node:module';
 import { readFile } from 'node:fs/promises';
@@ -43,6 +44,28 @@ async function edgeseq() {
       state.step();
     },
     outputs: () => work.outputs.map((name) => Array.from(state.output(name), Number)),
+  };
+}
+
+// One kernel in a module of its own, on memory that is laid out already.
+async function kernel() {
+  const { module, image, at, calls, states, outputs } = work.kernel;
+  const { instance } = await WebAssembly.instantiate(await readFile(`${folder}/${module}`));
+  const { memory, edgeseq_bench: run, __heap_base: heap } = instance.exports;
+  if (heap.value > at) throw new Error(`the module takes ${heap.value} bytes, more than ${at}`);
+  const content = await readFile(`${folder}/${image}`);
+  memory.grow(Math.ceil((at + content.length) / 65536));
+  new Uint8Array(memory.buffer).set(content, at);
+  return {
+    reset() {
+      for (const [from, size] of states) {
+        new Uint8Array(memory.buffer, at + from, size).set(content.subarray(from, from + size));
+      }
+    },
+    call(index) {
+      run(...calls[index]);
+    },
+    outputs: () => outputs.map(([a, n]) => Array.from(new Float32Array(memory.buffer, at + a, n))),
   };
 }
 
@@ -99,7 +122,7 @@ async function repeat(side, calls, each) {
 }
 
 async function steps() {
-  const sides = { edgeseq: await edgeseq() };
+  const sides = { edgeseq: await (work.kernel ? kernel() : edgeseq()) };
   if (peer) sides['onnxruntime-web'] = await runtime();
   const names = Object.keys(sides);
   const results = {};

@@ -5,23 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeseq import engines
-from edgeseq.bench import frames, source
+from edgeseq.bench import frames, node, source
 from edgeseq.bench.compare import SAME, compressed
 from edgeseq.bench.harness import Array, Spread
-from edgeseq.errors import NumericsError, ToolchainError, UsageError
+from edgeseq.errors import NumericsError, UsageError
 from edgeseq.runtime import Model, read_manifest
 
-STARTS = {"edgeseq": 9, "onnxruntime-web": 3}  # fresh processes
+STARTS = {"edgeseq": 9, node.PEER: 3}  # fresh processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,33 +79,14 @@ def bench_web(
         UsageError: the artifact has no such target or no single step.
         NumericsError: the sides do not compute the same.
     """
-    node = shutil.which("node")
-    if node is None:
-        raise ToolchainError("node is not installed", fix="apt-get install nodejs")
-    if peer is not None and not (peer / "node_modules" / "onnxruntime-web").is_dir():
-        raise ToolchainError(
-            f"no onnxruntime-web in '{peer}'", fix=f"npm install --prefix {peer} onnxruntime-web"
-        )
-    script = Path(str(files("edgeseq.bench"))) / "web.mjs"
+    found = None if peer is None else node.checked_peer(peer)
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
         work = Path(folder)
         _prepare(dist, against, work, rounds, calls, peer is not None)
-        more = [str(peer.resolve())] if peer else []
-
-        def said(what: str) -> dict[str, Any]:
-            return _said([node, str(script), str(work), what, *more])
-
-        sides = ["edgeseq", *(["onnxruntime-web"] if peer else [])]
-        starts = {side: [said(side) for _ in range(STARTS[side])] for side in sides}
-        return _report(dist, peer, said("steps"), starts, rounds, calls)
-
-
-def _said(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UsageError("node failed", why=done.stderr.strip()[-1500:])
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+        sides = ["edgeseq", *([node.PEER] if found else [])]
+        starts = {s: [node.ask(work, s, found) for _ in range(STARTS[s])] for s in sides}
+        said = node.ask(work, "steps", found)
+    return _report(dist, found, said, starts, rounds, calls)
 
 
 def _prepare(
@@ -132,22 +111,23 @@ def _prepare(
         inputs = [t.name for t in model.inputs]
         outputs = [t.name for t in model.outputs]
         pairs = {s.input: s.output for s in model.states}
-    described = {
+    about = {
         "package": str((dist / "wasm").resolve()),
-        "inputs": [_described(n, recorded[0][n]) for n in inputs],
+        "inputs": [described(n, recorded[0][n]) for n in inputs],
         "outputs": outputs,
-        "states": [_described(n, a) | {"output": pairs[n]} for n, a in states.items()],
-        "constants": [_described(n, a) for n, a in constants.items()],
+        "states": [described(n, a) | {"output": pairs[n]} for n, a in states.items()],
+        "constants": [described(n, a) for n, a in constants.items()],
         "frames": len(recorded),
         "rounds": rounds,
         "calls": calls,
     }
-    (work / "work.json").write_text(json.dumps(described))
+    (work / "work.json").write_text(json.dumps(about))
     arrays = [*constants.values(), *states.values(), *(f[n] for f in recorded for n in inputs)]
     (work / "frames.bin").write_bytes(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
 
 
-def _described(name: str, array: Array) -> dict[str, Any]:
+def described(name: str, array: Array) -> dict[str, Any]:
+    """What web.mjs is told of a tensor."""
     return {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
 
 
@@ -179,7 +159,7 @@ def _report(
     results = said["results"]
     base = np.array(results["edgeseq"]["microseconds"])
     others = [name for name in results if name != "edgeseq"]
-    difference = {name: _difference(results, name) for name in others}
+    difference = {name: difference_of(results, name) for name in others}
     limit = float("inf") if compressed(dist) else SAME
     for name, value in difference.items():
         if not value <= limit:
@@ -190,8 +170,8 @@ def _report(
             )
     sizes = {"edgeseq": _bytes(dist)}
     if peer is not None:
-        web = peer / "node_modules" / "onnxruntime-web" / "dist"
-        sizes["onnxruntime-web"] = (web / "ort-wasm-simd-threaded.wasm").stat().st_size
+        web = peer / "node_modules" / node.PEER / "dist"
+        sizes[node.PEER] = (web / "ort-wasm-simd-threaded.wasm").stat().st_size
     return WebReport(
         model=read_manifest(dist).name,
         node=str(said["node"]),
@@ -209,7 +189,8 @@ def _report(
     )
 
 
-def _difference(results: Mapping[str, Any], name: str) -> float:
+def difference_of(results: Mapping[str, Any], name: str) -> float:
+    """Largest difference of an output from another side's, of its largest value."""
     worst = 0.0
     for ours, theirs in zip(results["edgeseq"]["outputs"], results[name]["outputs"], strict=True):
         a, b = np.array(ours), np.array(theirs)

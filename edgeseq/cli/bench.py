@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeseq.cli import _output
+from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeseq.bench import Report
@@ -83,9 +84,26 @@ def model(
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Also draw the ratios."
 )
+@click.option(
+    "--target",
+    type=click.Choice(["wasm"]),
+    help="Default: this machine's; wasm runs in Node, beside --peer.",
+)
+@click.option(
+    "--peer",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With wasm: where npm has installed onnxruntime-web.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def kernels(
-    family: tuple[str, ...], quick: bool, save: Path | None, plot: Path | None, as_json: bool
+    family: tuple[str, ...],
+    quick: bool,
+    save: Path | None,
+    plot: Path | None,
+    target: str | None,
+    peer: Path | None,
+    as_json: bool,
 ) -> None:
     """Time the kernels on this machine beside other runtimes, on the same weights.
 
@@ -97,6 +115,12 @@ def kernels(
     """
     from edgeseq.cli import _kernels, _machine
 
+    if target is not None and (save is not None or plot is not None or peer is None):
+        raise UsageError(
+            "--target wasm goes with --peer, and neither with --save nor with --plot",
+            why="its kernels are timed beside onnxruntime-web alone",
+            fix="npm install --prefix DIR onnxruntime-web, and add --peer DIR",
+        )
     if save is not None:
         _save(save, family, quick=quick)
         return
@@ -104,6 +128,16 @@ def kernels(
     from edgeseq.bench.suite import run
 
     effort = run.QUICK if quick else run.Effort()
+    if peer is not None:
+        from edgeseq.bench.suite import wasm
+
+        found, versions = wasm.measure(peer, family, effort, progress=_say)
+        shown = run.versions() | versions
+        if as_json:
+            _output.print_json(_kernels.as_json(found, None, shown))
+        else:
+            _kernels.show(found, None, shown)
+        return
     rows = run.measure(run.choose(family), effort, progress=_say)
     overhead = run.call_overhead(effort)
     if plot is not None:
