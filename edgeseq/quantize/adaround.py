@@ -25,39 +25,47 @@ _SHARP, _BLUNT = 20.0, 2.0
 _LEAST = 1e-12
 
 
-def adaround(w: Array, scales: Array, gram: Array, top: int, missing: Array | None = None) -> Array:
+def adaround(
+    w: Array,
+    scales: Array,
+    gram: Array,
+    top: int,
+    missing: Array | None = None,
+    steps: int = STEPS,
+) -> Array:
     """Round a matrix against what it is multiplied by.
 
     Args:
-        w: Weights [outputs, inputs]; a weight of exactly 0 stays 0, so that masks hold.
+        w: Weights [..., outputs, inputs]; a weight of exactly 0 stays 0, so that masks hold.
         scales: Broadcasts against `w`.
-        gram: Sums of the products of inputs [inputs, inputs].
+        gram: Sums of the products of inputs [..., inputs, inputs].
         top: Levels lie in -top..top.
         missing: Sums of the products of inputs and what outputs lack for other reasons, to be made
-            up for [outputs, inputs].
+            up for [..., outputs, inputs].
+        steps: Of Adam.
 
     Returns:
         int8 levels; of each row no worse than the nearest.
     """
     scales = np.broadcast_to(scales, w.shape)
     loss = _Loss(w.astype(np.float64), scales.astype(np.float64), gram, missing)
-    learned = _learn(w, scales, loss, top)
+    learned = _learn(w, scales, loss, top, steps)
     nearest = np.clip(np.rint(w / scales), -top, top)
     better = loss.exact(learned) < loss.exact(nearest)
-    return np.where(better[:, None], learned, nearest).astype(np.int8)
+    return np.where(better[..., None], learned, nearest).astype(np.int8)
 
 
-def _learn(w: Array, scales: Array, loss: _Loss, top: int) -> Array:
+def _learn(w: Array, scales: Array, loss: _Loss, top: int, steps: int) -> Array:
     whole = torch.from_numpy(np.asarray(w / scales, np.float32))
     low = torch.floor(whole)
     rest = whole - low
     kept = torch.from_numpy(w != 0)
     v = torch.logit(((rest + 0.1) / 1.2).clamp(1e-4, 1 - 1e-4)).requires_grad_()
     adam = torch.optim.Adam([v], lr=_RATE)
-    for step in range(STEPS):
+    for step in range(steps):
         h = _up(v)
         total = loss(torch.clamp(low + h, -top, top) * kept)
-        late = (step / STEPS - _WARM) / (1 - _WARM)
+        late = (step / steps - _WARM) / (1 - _WARM)
         if late > 0:
             power = _BLUNT + (_SHARP - _BLUNT) * (1 - late)
             total = total + _PUSH * ((1 - (2 * h - 1).abs() ** power) * kept).sum()
@@ -76,8 +84,9 @@ class _Loss:
     """The squared error of a product, row by row, but for a constant; in levels."""
 
     def __init__(self, w: Array, scales: Array, gram: Array, missing: Array | None) -> None:
-        power = max(float(np.mean(np.diag(gram))), _LEAST)
-        level = np.sqrt(np.square(scales, dtype=np.float64).mean(axis=1, keepdims=True))
+        diagonal = np.diagonal(gram, axis1=-2, axis2=-1)
+        power = np.maximum(diagonal.mean(axis=-1)[..., None, None], _LEAST)
+        level = np.sqrt(np.square(scales, dtype=np.float64).mean(axis=-1, keepdims=True))
         pull = np.zeros(w.shape) if missing is None else missing / power
         self._parts = (scales / level, w / level, gram / power, pull / level)
         self._tensors = [torch.from_numpy(np.asarray(one, np.float32)) for one in self._parts]
@@ -92,5 +101,5 @@ class _Loss:
         """Of each row, in double precision."""
         step, w, products, pull = self._parts
         error = levels * step - w
-        found: Array = (error * (error @ products - 2 * pull)).sum(axis=1)
+        found: Array = (error * (error @ products - 2 * pull)).sum(axis=-1)
         return found

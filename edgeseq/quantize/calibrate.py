@@ -16,7 +16,8 @@ import onnxruntime
 
 from edgeseq.errors import UsageError
 from edgeseq.ir import facts
-from edgeseq.quantize.layers import GATES, RECURRENT, Layer
+from edgeseq.quantize import windows
+from edgeseq.quantize.layers import CONVOLUTION, GATES, RECURRENT, Layer
 from edgeseq.quantize.observers import Seen
 from edgeseq.train.calibration import Sample, data_inputs, is_stepwise, steps_of
 from edgeseq.validate import inputs
@@ -169,12 +170,15 @@ def rows_before(model: ir.Model, layer: Layer, samples: Sequence[Sample]) -> tup
 
     Args:
         model: With everything before the layer as it is going to be.
-        layer: Linear or recurrent.
+        layer: Linear, recurrent, or a convolution whose windows are known.
         samples: Calibration samples.
 
     Returns:
-        Rows of the input; of a cell, for each direction, the input beside the state before it.
+        Rows of the input; of a cell, for each direction, the input beside the state before it; of
+        a convolution, windows [groups, count, inputs].
     """
+    if layer.kind == CONVOLUTION:
+        return (_windows(model, layer, samples),)
     name, y = str(layer.x.name), str(layer.node.outputs[0].name)
     recurrent = layer.kind == RECURRENT
     runner = Runner(model, [name, y] if recurrent else [name])
@@ -191,6 +195,22 @@ def rows_before(model: ir.Model, layer: Layer, samples: Sequence[Sample]) -> tup
             pick = np.linspace(0, len(rows) - 1, min(share, len(rows))).astype(np.int64)
             pieces.append(rows[pick])
     return tuple(np.concatenate(pieces) for pieces in kept)
+
+
+def _windows(model: ir.Model, layer: Layer, samples: Sequence[Sample]) -> Array:
+    name, kernel = str(layer.x.name), layer.weights()[0][1].shape[2:]
+    runner = Runner(model, [name])
+    share = max(1, ROWS // max(1, len(samples)))
+    found = []
+    for sample in samples:
+        images = runner(sample)[name]
+        most, every = max(1, share // len(images)), max(1, len(images) // share)
+        # Not always the same pixels: the next image goes on where this one ended.
+        found += [
+            windows.rows(image, layer.node, kernel, most, 7 * i)
+            for i, image in enumerate(images[::every])
+        ]
+    return np.concatenate(found, axis=1)
 
 
 def _beside(xs: list[Array], ys: list[Array], node: ir.Node, direction: int) -> Array:

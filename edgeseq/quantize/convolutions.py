@@ -95,6 +95,13 @@ def in_order(w: Array, node: ir.Node) -> Array:
     return conv_i8.ordered(_image(w), _dilation(node, w.ndim))
 
 
+def inputs_in_order(rows: Array, w: Array, node: ir.Node) -> Array:
+    """Inputs [..., inputs] in the order that `in_order` has the weights in; zeros where it pads."""
+    places = np.arange(1, w[0].size + 1).reshape(1, *w.shape[1:])
+    padded = np.concatenate([np.zeros_like(rows[..., :1]), rows], axis=-1)
+    return np.asarray(padded[..., in_order(places, node)[0]])
+
+
 def restored(rows: Array, w: Array, node: ir.Node) -> Array:
     """Undo `in_order`, in the shape of `w`."""
     return conv_i8.restored(rows, _image(w).shape, _dilation(node, w.ndim)).reshape(w.shape)

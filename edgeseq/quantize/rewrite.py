@@ -189,7 +189,10 @@ class Rewriter:
         ((value, w),) = layer.weights()
         x = None if scheme.dynamic else self._encoding(layer.x)
         ordered = convolutions.in_order(w, node)
-        w8 = weights.rounded(ordered, scheme, self.settings, None)
+        rows = self._rows(w[0].reshape(1, -1))
+        if rows is not None:
+            rows = convolutions.inputs_in_order(rows, w, node)
+        w8 = weights.rounded(ordered, scheme, self.settings, rows)
         floats = convolutions.restored(w8.floats(), w, node)
         bias = data_of(node.inputs[2]) if len(node.inputs) > 2 else None
         attributes = convolutions.attributes(node, w.ndim - 2)
@@ -211,7 +214,7 @@ class Rewriter:
             inputs.append(self.edit.constant(bias.astype(np.float32), f"{name}.B"))
         self._replace(node, "QuantizedConv", inputs, {**attributes, **_input_scale(x)})
         how = "dynamic" if x is None else "static"
-        size, done = scheme.nbytes(*layer.matrix(w)), self._methods(rounded=False, mended=mended)
+        size, done = scheme.nbytes(*layer.matrix(w)), self._methods(rounded=True, mended=mended)
         noise = _noise([(w, floats)])
         return Change(title, "Conv", scheme.text, how, w.size, size, noise, done)
 
@@ -356,7 +359,7 @@ class Rewriter:
 
     def _rows(self, w: Array) -> Array | None:
         """What a matrix is multiplied by, if that was looked at."""
-        return self.rows[0] if self.rows and self.rows[0].shape[1] == w.shape[-1] else None
+        return self.rows[0] if self.rows and self.rows[0].shape[-1] == w.shape[-1] else None
 
     def _shift(self, x: ir.Value, w: Array, w8: Array, how: Encoding) -> Array:
         """The mean error of a product over the samples, [outputs]."""

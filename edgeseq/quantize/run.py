@@ -10,9 +10,9 @@ import onnx_ir as ir
 
 from edgeseq.errors import UsageError
 from edgeseq.ir.edit import Editor
-from edgeseq.quantize import calibrate, convolutions
+from edgeseq.quantize import calibrate, convolutions, windows
 from edgeseq.quantize.balance import Balanced, balance
-from edgeseq.quantize.layers import EMBEDDING, LINEAR, RECURRENT, Array, Layer, Left, find
+from edgeseq.quantize.layers import CONVOLUTION, EMBEDDING, RECURRENT, Array, Layer, Left, find
 from edgeseq.quantize.observers import Seen
 from edgeseq.quantize.rewrite import Change, Rewriter
 from edgeseq.quantize.scheme import Scheme, Settings, parse
@@ -117,8 +117,10 @@ def quantize(
 
 def _is_rounded(model: ir.Model, layer: Layer, scheme: Scheme) -> bool:
     """Whether what a layer multiplies says how to round it; a loop's body hides it."""
-    matrix = layer.kind in (LINEAR, RECURRENT) and layer.node.graph is model.graph
-    return matrix and scheme.weights.startswith("int")
+    if layer.node.graph is not model.graph or layer.kind == EMBEDDING:
+        return False
+    seen = layer.kind != CONVOLUTION or windows.known(layer.node)
+    return seen and scheme.weights.startswith("int")
 
 
 def _choose(

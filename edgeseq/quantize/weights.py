@@ -59,7 +59,8 @@ def rounded(
         w: Weights [outputs, inputs].
         scheme: How.
         settings: Rounding and saturation.
-        rows: What it is multiplied by [count, inputs], where that is known.
+        rows: What it is multiplied by [count, inputs], where that is known, or, where that is not
+            the same for all outputs, [groups, count, inputs].
         missing: What its outputs lack for other reasons [count, outputs], to be made up for.
     """
     free = settings.saturation_free and scheme.activations and scheme.weights == "int8"
@@ -88,6 +89,8 @@ def _levels(
 ) -> Array:
     if how == "nearest" or rows is None:
         return levels.to_levels(w, scales, top)
+    if rows.ndim == 3:
+        return _levels_of_groups(w, scales, how, rows, top)
     exact = rows.astype(np.float64)
     gram = exact.T @ exact
     lack = None if missing is None else missing.T.astype(np.float64) @ exact
@@ -96,6 +99,19 @@ def _levels(
     from edgeseq.quantize.adaround import adaround  # torch
 
     return adaround(w, scales, gram, top, lack)
+
+
+def _levels_of_groups(w: Array, scales: Array, how: str, rows: Array, top: int) -> Array:
+    exact = rows.astype(np.float64)
+    grams = exact.swapaxes(1, 2) @ exact
+    parts = w.reshape(len(rows), -1, w.shape[1])
+    spread = np.broadcast_to(scales, w.shape).reshape(parts.shape)
+    if how == "gptq":
+        each = zip(parts, spread, grams, strict=True)
+        return np.concatenate([rounding.gptq(p, s, g, top) for p, s, g in each])
+    from edgeseq.quantize.adaround import adaround  # torch
+
+    return adaround(parts, spread, grams, top).reshape(w.shape)
 
 
 def halved(w: Array, scheme: Scheme) -> Array:

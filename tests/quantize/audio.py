@@ -50,3 +50,22 @@ def silero(audio: Array) -> dict[str, Array]:
     """Frames of 512 samples, each after the last 64 of the one before."""
     padded = np.concatenate([np.zeros(64, np.float32), audio])
     return {"input": frames(padded, 576, 512)[:, None]}
+
+
+def noisy(speech: Array, snr: float, seed: int) -> Array:
+    """Speech with noise whose spectrum falls by 3 dB an octave, louder and softer by turns."""
+    random = np.random.default_rng(seed)
+    spectrum = np.fft.rfft(random.standard_normal(len(speech)))
+    noise = np.fft.irfft(spectrum / np.sqrt(1 + np.arange(len(spectrum))), len(speech))
+    noise *= 1 + 0.5 * np.sin(np.arange(len(speech)) * (2 * np.pi / (3 * RATE)))
+    gain = np.sqrt(np.square(speech).mean() / np.square(noise).mean()) * 10 ** (-snr / 20)
+    return np.asarray(speech + gain * noise, np.float32)
+
+
+def joined(blocks: Array, hop: int) -> Array:
+    """Add up frames that overlap."""
+    rows = blocks.reshape(len(blocks), -1)
+    whole = np.zeros((len(rows) - 1) * hop + rows.shape[1], np.float32)
+    for i, row in enumerate(rows):
+        whole[i * hop : i * hop + len(row)] += row
+    return whole

@@ -91,7 +91,7 @@ def test_methods_compose_and_each_layer_says_what_was_done(tmp_path: Path) -> No
     assert error(done) < error(plain) - 1
 
 
-@pytest.mark.parametrize("rounding", ["gptq", "adaround"])
+@pytest.mark.parametrize("rounding", ["gptq", pytest.param("adaround", marks=pytest.mark.slow)])
 def test_rounding_against_samples_helps_four_bits(tmp_path: Path, rounding: str) -> None:
     data = SparsityOptions(
         calibrate=(clip(tmp_path, "a", 1, steps=400), clip(tmp_path, "b", 2)), hold_out=True
