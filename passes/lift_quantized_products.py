@@ -110,6 +110,7 @@ def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix) -> bool:
     levels.metadata_props.update(weights.source.metadata_props)
     scales = edit.constant(weights.scales, f"{weights.source.name}.scale")
     floats = edit.emit(node, "DequantizeLinear", [levels, scales], {"axis": 1})
+    floats.const_value = None  # it stays levels
     node.replace_input_with(1, floats)
     return True
 

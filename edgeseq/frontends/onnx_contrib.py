@@ -62,7 +62,9 @@ def _floats(edit: Editor, node: ir.Node, levels: Values, axis: int | None = None
     """DequantizeLinear of (levels, scale, zero point)."""
     x, scale, zero = levels
     attributes = {} if axis is None else {"axis": axis}
-    return edit.emit(node, "DequantizeLinear", [x, scale, *_optional(zero)], attributes)
+    floats = edit.emit(node, "DequantizeLinear", [x, scale, *_optional(zero)], attributes)
+    floats.const_value = None  # weights stay levels, for the passes to multiply
+    return floats
 
 
 def _optional(value: ir.Value | None) -> list[ir.Value]:
