@@ -156,11 +156,16 @@ def _judge(teacher: ir.Model, reference: ir.Model) -> ir.Model:
 
 def _needs_samples(settings: Settings) -> None:
     """Complain of what has nothing to look at."""
+    if settings.activations == "static":
+        raise UsageError(
+            "static activations need calibration samples",
+            why="a static scale is the range that was seen",
+            fix="--calibrate clips/, or --activations auto: without samples, scales of each step",
+        )
     asked = {
         f"--rounding {settings.rounding}": settings.rounding != "nearest",
         "--smooth": bool(settings.smooth),
         "--correct-bias": settings.correct_bias,
-        "--activations static": settings.activations == "static",
     }
     for flag, wanted in asked.items():
         if wanted:
@@ -206,10 +211,27 @@ def _schemes(
     if settings.rounding == "adaround":  # every layer would learn in every scheme
         trial = dataclasses.replace(settings, rounding="nearest")
     found = search.search(model, ladder, given, one, trial, search.budget_of(drop), lambda _: None)
+    if set(found.schemes.values()) == {search.FLOAT}:
+        raise _too_tight(found, drop)
     count = collections.Counter(found.schemes.values())
     detail = ", ".join(f"{n} layers {scheme}" for scheme, n in count.items())
     progress(Event("search", options.scheme, time.perf_counter() - start, detail=detail))
     return found.schemes
+
+
+def _too_tight(found: search.Found, drop: float) -> BudgetError:
+    """No layer fits the budget: say which came closest."""
+    steps = [
+        (o, n) for n, rungs in found.options.items() for o in rungs if o.scheme != search.FLOAT
+    ]
+    least, name = min(steps, key=lambda one: one[0].error)
+    alone = 10 * math.log10(1 + least.error)
+    return BudgetError(
+        f"no layer can be quantized for a loss of {drop:g} dB",
+        at=f"{name} in {least.scheme} alone costs {alone:.2g} dB",
+        why="no other costs less",
+        fix="a larger --max-drop, or a wider scheme: bf16",
+    )
 
 
 def _named(model: ir.Model, usual: str, own: Mapping[str, str]) -> dict[str, str]:

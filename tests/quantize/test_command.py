@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import BudgetError, UsageError
 from edgeseq.frontends.states import mark_states
 from edgeseq.ir.settings import Settings as Sizes
 from edgeseq.options import Event, QuantizeOptions, SparsityOptions
@@ -146,12 +146,28 @@ def test_first_and_last_layer_by_that_name(tmp_path: Path) -> None:
         ({"rounding": "adaround"}, "--rounding adaround"),
         ({"smooth": 0.5}, "--smooth"),
         ({"correct_bias": True}, "--correct-bias"),
-        ({"activations": "static"}, "--activations static"),
     ],
 )
 def test_what_looks_at_samples_wants_some(given: dict[str, Any], flag: str) -> None:
     with pytest.raises(UsageError, match=f"^{flag} needs calibration samples"):
         apply(SparsityOptions(), **given)
+
+
+def test_static_scales_without_samples_say_what_there_is_instead() -> None:
+    with pytest.raises(UsageError, match="without samples, scales of each step"):
+        apply(SparsityOptions(), activations="static")
+    done = apply(SparsityOptions())
+    assert {c.activations for c in done.quantized.changes} == {"dynamic"}
+    assert "no calibration samples: activations are scaled step by step (dynamic)" in done.notes
+
+
+def test_a_loss_that_no_layer_keeps_within(tmp_path: Path) -> None:
+    data = SparsityOptions(calibrate=(clip(tmp_path, "a", 1),))
+    with pytest.raises(
+        BudgetError, match=r"no layer can be quantized for a loss of 0 dB\n  at:  \w"
+    ):
+        apply(data, max_drop=0.0)
+    assert apply(data, max_drop=3.0).drop <= 3.0
 
 
 def test_equalizing_needs_no_samples() -> None:
