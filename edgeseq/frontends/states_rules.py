@@ -21,12 +21,14 @@ _BEFORE = re.compile(r"^(?:in|prev|previous|old|last|past|init|initial)_(.+)$")
 _STATE_WORD = re.compile(r"state|cache|hidden|mem|carry|buf|hist|past|prev|ctx|^[hc]_?0?$")
 _BEFORE_END = re.compile(r"^(.+?)(?:_?0|_in|_input|_prev|_previous|_old|_init|_i)$")
 
-# Operators that move data without computing.
+# Operators that move data without computing; a state may travel as levels.
 _MOVES = {
     "Cast",
+    "DequantizeLinear",
     "Flatten",
     "Gather",
     "Identity",
+    "QuantizeLinear",
     "Reshape",
     "Slice",
     "Split",
@@ -35,8 +37,9 @@ _MOVES = {
     "Unsqueeze",
 }
 _CUTS = {"Gather", "Slice", "Split"}
-_RECURRENT = {"GRU", "LSTM", "RNN", "LSTMP"}
-_FIRST_STATE_INPUT = 5  # initial_h; initial_c is the next
+# Where initial_h stands; initial_c is the next.
+_RECURRENT = {"GRU": 5, "LSTM": 5, "RNN": 5, "LSTMP": 5}
+_RECURRENT |= {"QuantizedGRU": 7, "QuantizedLSTM": 7, "QuantizedRNN": 7}
 
 
 def by_name(
@@ -165,7 +168,8 @@ def _slots_written(value: ir.Value) -> Iterator[Slot]:
 def _state_slot(node: ir.Node, index: int) -> int | None:
     """Which state of a recurrent node this input starts, if it does."""
     if node.op_type in _RECURRENT:
-        return index - _FIRST_STATE_INPUT if index >= _FIRST_STATE_INPUT else None
+        first = _RECURRENT[node.op_type]
+        return index - first if index >= first else None
     if node.op_type == "Scan":
         return index if index < _carried(node) else None
     return None
