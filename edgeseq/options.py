@@ -80,7 +80,7 @@ class QuantizeOptions:
     equalize: bool = False
     smooth: float = 0.0
     cell_states: str = "static"
-    correct_bias: bool = False
+    correct_bias: bool = True
     saturation_free: bool = False
     keep_float: tuple[str, ...] = ()
     drift: int = 0

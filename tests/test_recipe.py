@@ -53,7 +53,7 @@ rounding = "gptq"
 equalize = true
 smooth = 0.5
 cell-states = "dynamic"
-correct-bias = true
+correct-bias = false
 saturation-free = true
 keep-float = "head.*"
 drift = 5000
@@ -133,7 +133,7 @@ def test_recipe_alone(tmp_path: Path) -> None:
             equalize=True,
             smooth=0.5,
             cell_states="dynamic",
-            correct_bias=True,
+            correct_bias=False,
             saturation_free=True,
             keep_float=("head.*",),
             drift=5000,

@@ -55,7 +55,9 @@ _FLAGS = (
         help="Hidden states of int8 cells: static (default), dynamic or float.",
     ),
     click.option(
-        "--correct-bias", is_flag=True, default=None, help="Mend biases by the mean error."
+        "--correct-bias/--no-correct-bias",
+        default=None,
+        help="Mend biases by the mean error over the samples (default).",
     ),
     click.option(
         "--saturation-free",

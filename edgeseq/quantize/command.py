@@ -165,7 +165,6 @@ def _needs_samples(settings: Settings) -> None:
     asked = {
         f"--rounding {settings.rounding}": settings.rounding != "nearest",
         "--smooth": bool(settings.smooth),
-        "--correct-bias": settings.correct_bias,
     }
     for flag, wanted in asked.items():
         if wanted:

@@ -106,7 +106,7 @@ class Settings:
     percentile: float = 99.99
     symmetric: bool = False
     rounding: str = "nearest"
-    correct_bias: bool = False
+    correct_bias: bool = True
     equalize: bool = False
     smooth: float = 0.0
     saturation_free: bool = False

@@ -15,7 +15,8 @@ from edgeseq.frontends.states import mark_states
 from edgeseq.ir.settings import Settings as Sizes
 from edgeseq.options import Event, QuantizeOptions, SparsityOptions
 from edgeseq.pipeline import PASSES, prepare
-from edgeseq.quantize import command
+from edgeseq.quantize import Settings, command, quantize
+from edgeseq.quantize.calibrate import Runner
 from edgeseq.quantize.command import Done
 
 TEXT = """<ir_version: 10, opset_import: ["" : 23]>
@@ -71,10 +72,10 @@ def error(done: Done) -> float:
 
 def test_methods_compose_and_each_layer_says_what_was_done(tmp_path: Path) -> None:
     data = SparsityOptions(calibrate=(clip(tmp_path, "a", 1), clip(tmp_path, "b", 2)))
-    plain = apply(data)
+    plain = apply(data, correct_bias=False)
     assert all(c.methods == () for c in plain.quantized.changes)
     heard: list[Event] = []
-    options = QuantizeOptions("int8", rounding="gptq", smooth=0.5, equalize=True, correct_bias=True)
+    options = QuantizeOptions("int8", rounding="gptq", smooth=0.5, equalize=True)
     done = command.apply(model(), options, data, 0, heard.append)
     by_name = {c.op_type: c.methods for c in done.quantized.changes if c.op_type == "GRU"}
     assert [m.split(" x")[0] for m in by_name["GRU"]] == [
@@ -145,7 +146,6 @@ def test_first_and_last_layer_by_that_name(tmp_path: Path) -> None:
         ({"rounding": "gptq"}, "--rounding gptq"),
         ({"rounding": "adaround"}, "--rounding adaround"),
         ({"smooth": 0.5}, "--smooth"),
-        ({"correct_bias": True}, "--correct-bias"),
     ],
 )
 def test_what_looks_at_samples_wants_some(given: dict[str, Any], flag: str) -> None:
@@ -174,6 +174,23 @@ def test_equalizing_needs_no_samples() -> None:
     done = apply(SparsityOptions(), equalize=True)
     cell = next(c for c in done.quantized.changes if c.op_type == "GRU")
     assert cell.methods[0].startswith("equalized x")
+
+
+def test_biases_take_the_mean_error_out() -> None:
+    random = np.random.default_rng(4)
+    text = """<ir_version: 11, opset_import: ["" : 26]>
+one (float[1, 20] x) => (float[1, 6] y) <float[20, 6] A> { y = MatMul (x, A) }"""
+    proto = onnx.parser.parse_model(text)
+    a = random.standard_normal((20, 6)).astype(np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(a, "A"))
+    x = np.abs(random.standard_normal((400, 1, 20))).astype(np.float32)
+    means = []
+    for mended in (False, True):
+        made = ir.from_proto(proto)
+        quantize(made, "int8", [{"x": x}], Settings(correct_bias=mended, saturation_free=True))
+        got = np.stack(Runner(made)({"x": x})["y"])
+        means.append(np.abs((got - x @ a).mean(axis=0)).max())
+    assert means[1] < 0.05 * means[0]
 
 
 def test_an_exponent_that_is_none(tmp_path: Path) -> None:
