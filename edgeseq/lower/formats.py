@@ -59,6 +59,9 @@ def options(element: str, matrices: Sequence[Array]) -> list[Format]:
         matrices: The linear maps that it is made of, [outputs, inputs] each.
     """
     found = [next(f for f in _formats.DENSE if f.element == element)]
+    left = sum(int(np.count_nonzero(m)) for m in matrices) / max(sum(m.size for m in matrices), 1)
+    if left >= _WORTH_A_LOOK:  # no format stores less than that
+        return found
     for form in _formats.SPARSE:
         if form.element == element and _share(matrices, form) < _WORTH_A_LOOK:
             found.append(form)

@@ -108,7 +108,8 @@ ES_FN void es_dots_of_8(const int F, const int R, int K, const es_operands *o, e
  */
 ES_FN void es_dots(const int F, const int width, const int R, const int G, const int V, int K,
                    const es_operands *o, es_v *acc, const int lda) {
-  const int mine = G * V, room = ES_SUMS / (R * mine);
+  const int mine = G * V, several = es_window(F) > ES_W; /* vectors of a window need registers */
+  const int room = (several ? ES_SUMS / 2 : ES_SUMS) / (R * mine);
   const int phases = room >= 4 ? 4 : room >= 2 ? 2 : 1;
   const int blocks = ES_SUMS < 8 && !es_window(F) ? 2 : 4; /* at a time */
   const int step = width ? blocks : es_element(F) != ES_F32 && phases == 1 ? 2 : phases;
