@@ -239,9 +239,10 @@ class _Weights:
         zero: ir.Value | None,
     ) -> _Weights:
         stored, factors, shift = data_of(levels), data_of(scale), data_of(zero)
-        known = stored is not None and factors is not None and levels is not None
-        if not known or (zero is not None and shift is None):
+        if stored is None or factors is None or levels is None:
             raise _refused(node, "its weights or their scales are not constant")
+        if zero is not None and shift is None:
+            raise _refused(node, "the zero points of its weights are not constant")
         turned = stored.astype(np.int32).transpose(0, 2, 1)
         rows = turned.shape[:2]
 
