@@ -147,7 +147,7 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int pairs, const es_p
           ES_UNROLL for (int r = 0; r < R; r++) {
             const es_quad four = es_load_quad(q + r * ldx);
             ES_UNROLL for (int v = 0; v < V; v++) acc[f][r * V + v] =
-                es_dot(acc[f][r * V + v], w + v * ES_W * 4, four, pairs);
+                es_dot(acc[f][r * V + v], w + v * ES_W * 4, four, ES_DOT_HOW(pairs, 0));
           }
         }
       }
@@ -156,7 +156,7 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int pairs, const es_p
           ES_UNROLL for (int r = 0; r < R; r++) {
             const es_quad four = es_load_quad(q + r * ldx);
             ES_UNROLL for (int v = 0; v < V; v++) acc[0][r * V + v] =
-                es_dot(acc[0][r * V + v], w + v * ES_W * 4, four, pairs);
+                es_dot(acc[0][r * V + v], w + v * ES_W * 4, four, ES_DOT_HOW(pairs, 0));
           }
         }
       }

@@ -68,6 +68,11 @@
 #include "simd/scalar.h"
 #endif
 
+/* What es_dot is told of its operands, where it is not `pairs`. */
+#ifndef ES_DOT_HOW
+#define ES_DOT_HOW(pairs, wide) (pairs)
+#endif
+
 /* The accumulators a tile may have, so that they, the weights and the inputs stay in registers. */
 #ifndef ES_ACCS
 #define ES_ACCS (ES_REGS == 32 ? 24 : 12)

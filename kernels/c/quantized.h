@@ -93,7 +93,7 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
         const es_quad x = es_load_quad(m->x + r * m->ldx + (k + f) * 4);
         ES_UNROLL for (int i = 0; i < G * V; i++) {
           es_i *to = &acc[f][r * G * V + i];
-          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, p->pairs);
+          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
         }
       }
     }
@@ -104,7 +104,7 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
         const es_quad x = es_load_quad(m->x + r * m->ldx + k * 4);
         ES_UNROLL for (int i = 0; i < G * V; i++) {
           es_i *to = &acc[0][r * G * V + i];
-          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, p->pairs);
+          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
         }
       }
     }
@@ -142,7 +142,7 @@ ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, 
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + at);
         ES_UNROLL for (int v = 0; v < V; v++) acc[f][r * V + v] =
-            es_dot(acc[f][r * V + v], w + v * ES_W * 4, x, p->pairs);
+            es_dot(acc[f][r * V + v], w + v * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
       }
     }
   }
@@ -151,7 +151,7 @@ ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, 
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + index[k] * 4);
         ES_UNROLL for (int v = 0; v < V; v++) acc[0][r * V + v] =
-            es_dot(acc[0][r * V + v], w + v * ES_W * 4, x, p->pairs);
+            es_dot(acc[0][r * V + v], w + v * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
       }
     }
   }

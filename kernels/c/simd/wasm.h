@@ -79,10 +79,16 @@ ES_FN es_v es_pow2_of_bits(es_v t) {
 }
 
 typedef v128_t es_i;
+#if defined(__wasm_relaxed_simd__)
+typedef es_i es_quad;
+#define ES_DOT_ZERO 127 /* products of signed bytes */
+#else
 typedef struct {
   es_i even, odd;
 } es_quad;
 #define ES_DOT_ZERO 0
+#endif
+#define ES_DOT_HOW(pairs, wide) ((void)(pairs), (wide))
 
 ES_FN float es_peak(es_v v) {
   v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 2, 3, 2, 3));
@@ -104,19 +110,40 @@ ES_FN es_i es_load_u8(const uint8_t *p) {
   return wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p)));
 }
 ES_FN void es_store_u8(uint8_t *p, es_i v) {
+  v = wasm_v128_and(v, wasm_i32x4_const_splat(255)); /* narrowing saturates */
   v = wasm_i16x8_narrow_i32x4(v, v);
   wasm_v128_store32_lane(p, wasm_u8x16_narrow_i16x8(v, v), 0);
 }
+ES_FN es_i es_low_bytes(es_i v) { return wasm_i16x8_shr(wasm_i16x8_shl(v, 8), 8); }
+ES_FN es_i es_high_bytes(es_i v) { return wasm_i16x8_shr(v, 8); }
+#if defined(__wasm_relaxed_simd__)
+ES_FN es_quad es_load_quad(const uint8_t *q) { return wasm_v128_load32_splat(q); }
+/*
+ * Hosts differ where the second factor is beyond 127: it is the magnitude of x, and -128 takes another
+ * way. Where x is negative, w is turned into ~w = -w - 1, which fits; what is missing is the magnitude.
+ */
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int wide) {
+  const es_i v = wasm_v128_load(w);
+  if (wide) {
+    acc = es_iadd(acc, wasm_i32x4_dot_i16x8(es_low_bytes(v), es_low_bytes(x)));
+    return es_iadd(acc, wasm_i32x4_dot_i16x8(es_high_bytes(v), es_high_bytes(x)));
+  }
+  const es_i below = wasm_i8x16_lt(x, wasm_i8x16_const_splat(0)), size = wasm_i8x16_abs(x);
+  const es_i missing = wasm_u32x4_extadd_pairwise_u16x8(
+      wasm_u16x8_extadd_pairwise_u8x16(wasm_v128_and(size, below)));
+  const es_i sums = wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_xor(v, below), size);
+  return es_iadd(acc, es_iadd(wasm_i32x4_dot_i16x8(sums, wasm_i16x8_const_splat(1)), missing));
+}
+#else
 ES_FN es_quad es_load_quad(const uint8_t *q) {
   const es_i all = wasm_v128_load32_splat(q);
   const es_quad x = {wasm_v128_and(all, wasm_i16x8_const_splat(255)), wasm_u16x8_shr(all, 8)};
   return x;
 }
-/* The relaxed dot product of bytes differs from host to host above 127, and is not used. */
-ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int pairs) {
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int wide) {
   const es_i v = wasm_v128_load(w);
-  const es_i even = wasm_i16x8_shr(wasm_i16x8_shl(v, 8), 8), odd = wasm_i16x8_shr(v, 8);
-  (void)pairs;
-  acc = es_iadd(acc, wasm_i32x4_dot_i16x8(even, x.even));
-  return es_iadd(acc, wasm_i32x4_dot_i16x8(odd, x.odd));
+  (void)wide;
+  acc = es_iadd(acc, wasm_i32x4_dot_i16x8(es_low_bytes(v), x.even));
+  return es_iadd(acc, wasm_i32x4_dot_i16x8(es_high_bytes(v), x.odd));
 }
+#endif
