@@ -388,10 +388,10 @@ def _check_sparsity(options: CompileOptions, *, required: bool = False) -> None:
     """Refuse flags about pruning without a word on how much."""
     sparse = options.sparse
     # Samples also serve others than pruning.
-    free = {"calibrate": (), "hold_out": False}
+    rest = dataclasses.replace(sparse, calibrate=(), hold_out=False)
     if options.quantize.scheme is not None:  # what is quantized may recover, too
-        free |= {"recover": 0, "checkpoint": None}
-    idle = dataclasses.replace(sparse, **free) == SparsityOptions()
+        rest = dataclasses.replace(rest, recover=0, checkpoint=None)
+    idle = rest == SparsityOptions()
     if not sparse.asked and (required or not idle):
         raise UsageError(
             "it is not said how much to prune", fix="--sparsity 0.9, or a pattern such as 2:4"
@@ -406,8 +406,8 @@ def _shared(options: CompileOptions) -> tuple[CompileOptions, CompileOptions]:
     steps, file = options.sparse.recover, options.sparse.checkpoint
     last = compress.joint_steps(steps) if command.learns(options.quantize) else 0
     beside = None if file is None else file.with_name(f"{file.name}.quantized")
-    chosen = ({"recover": steps - last}, {"recover": last, "checkpoint": beside})
-    first, second = (dataclasses.replace(options.sparse, **one) for one in chosen)
+    first = dataclasses.replace(options.sparse, recover=steps - last)
+    second = dataclasses.replace(options.sparse, recover=last, checkpoint=beside)
     return dataclasses.replace(options, sparse=first), dataclasses.replace(options, sparse=second)
 
 

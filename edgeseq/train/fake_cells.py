@@ -25,7 +25,8 @@ def recurrent(call: Call, quantize: Quantize, *inputs: Tensor | None) -> list[Te
         quantize: Of the state before it is multiplied.
         inputs: As ONNX's operator has them.
     """
-    x, w, r, b, lengths, h, c = [*inputs[:7], *[None] * (7 - len(inputs))]
+    given: list[Tensor | None] = [*inputs[:7], *[None] * (7 - len(inputs))]
+    x, w, r, b, lengths, h, c = given
     assert x is not None
     assert w is not None
     assert r is not None

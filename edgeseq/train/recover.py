@@ -45,13 +45,13 @@ class Settings:
         also: Names or globs of float weights to train besides those of the pruned layers.
     """
 
-    streams: int = 16
+    streams: int = 32
     window: int = 64
-    rate: float = 2e-3
-    ramp: float = 0.5
+    rate: float = 4e-3
+    ramp: float = 0.3
     rounds: int = 20
     draws: int = 8
-    hint: float = 0.3
+    hint: float = 1.0
     check: int = 50
     patience: int = 8
     loss: Loss | None = None

@@ -70,7 +70,7 @@ class Student:
         self._weights = {n: w for n, w in self._net.weights.items() if n in trained}
         for name, weight in self._net.weights.items():
             weight.requires_grad_(name in trained)
-        groups = [{"params": list(self._weights.values())}]
+        groups: list[dict[str, Any]] = [{"params": list(self._weights.values())}]
         if isinstance(self._net, FakeQuantized):
             scales = {f"{_SCALE}{n}": s for n, s in self._net.scales.items()}
             # Their gradients are of the size of a level: the usual eps would hold them back.

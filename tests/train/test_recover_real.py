@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 HOP = 256
-STEPS = 2500  # ten minutes on two idle cores
+STEPS = 1800  # ten minutes on two idle cores
 
 
 def target(matrices: list[Matrix], pattern: str, density: float) -> Gradual:
@@ -87,7 +87,7 @@ def test_dtln(models_dir: Path) -> None:
     assert len(matrices) == 34
     noisy, _ = mixtures.make(False, 512, 4, 1)
     samples = [dtln.frames(row.numpy()) for row in noisy]
-    settings = Settings(window=128)
+    settings = Settings(streams=16, window=128)
     done = recover(model, target(matrices, "16x1", 0.2), samples, STEPS, settings=settings)
     for file in (models_dir / "gtcrn/mix.wav", models_dir / "silero-vad/test.wav"):
         audio = read(file)
