@@ -10,11 +10,13 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeseq.errors import UsageError
 from edgeseq.frontends import onnx_contrib
 from edgeseq.frontends.onnx import import_onnx
+from edgeseq.interp import Interpreter
 from edgeseq.pipeline import prepare
 
 RNG = np.random.default_rng(0)
@@ -150,6 +152,10 @@ def test_integers_are_those_of_onnx_runtime(name: str, tmp_path: Path) -> None:
     for one, other in zip(want, got, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+    (x,) = {str(value.name) for value in model.graph.inputs}
+    interpreted = Interpreter(model, None)({x: torch.from_numpy(np.asarray(inputs["x"]))})
+    for one, other in zip(want, interpreted.values(), strict=True):
+        np.testing.assert_array_equal(one, other.numpy())
     ops = {node.op_type for node in model.graph}
     assert op_type not in ops
     assert ("QuantizedMatMul" in ops) == ("MatMul" in op_type)
