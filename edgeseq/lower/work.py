@@ -11,13 +11,16 @@ import re
 from collections.abc import Mapping
 
 GATES: Mapping[str, int] = {"gru": 3, "lstm": 4, "rnn": 1}
-PRODUCTS = ("gemm", "spmv")
-WEIGHT_BYTES: Mapping[str, int] = {"f32": 4, "bf16": 2, "f16": 2, "i8": 1}
+PRODUCTS = ("gemm", "spmv", "gemv")
+WEIGHT_BITS: Mapping[str, int] = {"f32": 32, "bf16": 16, "f16": 16, "i8": 8}
+# Levels that are floats when they are multiplied: row by row, each group of inputs with a scale.
+LEVEL_BITS: Mapping[str, int] = {"i8w": 8, "i4": 4, "i4_f16": 4}
+SCALE_BYTES: Mapping[str, int] = {"i8w": 4, "i4": 4, "i4_f16": 2}
 ROW_TILE = 4  # rows that share one load of a weight: ES_MAX_ROWS in c/tile.h
 PANEL = 16  # outputs computed together
 INDEX_BYTES = 2  # of a stored block
 NM_INDEX_BYTES = 10  # the same, of N:M weights
-_NAME = re.compile(r"([a-z]+)_(f32|bf16|f16|i8)(?:_b(\d+)x(\d+)|_nm(\d+))?")
+_NAME = re.compile(r"([a-z]+)_(f32|bf16|f16|i8w|i8|i4_f16|i4)(?:_b(\d+)x(\d+)|_nm(\d+))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Format:
 
     Args:
         family: `gru`, `gemm`, `spmv`, ...
-        weights: A key of `WEIGHT_BYTES`.
+        weights: A key of `WEIGHT_BITS` or `LEVEL_BITS`.
         rows: Outputs of a block.
         cols: Inputs of a block.
         sparse: Blocks are stored with their index; else all of them are.
@@ -55,7 +58,8 @@ class Format:
     @property
     def block_bytes(self) -> int:
         """Bytes that one block takes in the stream of weights."""
-        values = self.rows * self.cols * WEIGHT_BYTES[self.weights]
+        bits = {**WEIGHT_BITS, **LEVEL_BITS}[self.weights]
+        values = self.rows * self.cols * bits // 8
         if self.window:
             return values + NM_INDEX_BYTES
         return values + (INDEX_BYTES if self.sparse else 0)
@@ -87,6 +91,8 @@ def parse(kernel: str) -> Format | None:
     found = _NAME.fullmatch(kernel)
     if found is None or found[1] not in (*GATES, *PRODUCTS):
         return None
+    if (found[1] == "gemv") != (found[2] in LEVEL_BITS):
+        return None
     dense_cols = 4 if found[2] == "i8" else 1
     rows, cols, window = int(found[3] or PANEL), int(found[4] or dense_cols), int(found[5] or 0)
     return Format(found[1], found[2], rows, cols, bool(found[3] or window), window)
@@ -108,13 +114,17 @@ def of(kernel: str, sizes: Mapping[str, int]) -> Work | None:
         outputs, inputs = sizes["N"], sizes["K"]
         panels = rows * -(-outputs // PANEL)
     blocks = sizes["blocks"] if form.sparse else dense_blocks(form, outputs, inputs) * maps
-    passes = steps * -(-rows // ROW_TILE)
+    passes, scales = steps * -(-rows // ROW_TILE), 0
+    if form.weights in LEVEL_BITS:
+        passes = rows
+        groups = -(-inputs // (sizes.get("group") or inputs or 1))
+        scales = -(-outputs // PANEL) * PANEL * groups * SCALE_BYTES[form.weights]
     return Work(
         calls=steps,
         panels=panels,
         loads=blocks * passes,
         macs=blocks * steps * rows,
-        bytes=blocks * form.block_bytes,
+        bytes=blocks * form.block_bytes + scales,
         passes=passes,
     )
 

@@ -120,8 +120,7 @@ def _choice(layer: Layer, scheme: str, density: float, costs: Costs) -> Choice:
     shapes = [layer.matrix(data) for _, data in layer.weights()]
     if layer.kind == EMBEDDING or scheme not in _ELEMENTS:
         size = sum(_dense_bytes(scheme, *shape) for shape in shapes)
-        # The table has no kernel that reads int4: its time is taken to be that of float32.
-        return Choice(scheme, density, size, _best(layer, "f32", 1.0, costs)[1])
+        return Choice(scheme, density, size, _level_seconds(layer, scheme, costs))
     element = _ELEMENTS[scheme]
     sparse, seconds = _best(layer, element, density, costs)
     if not sparse:
@@ -156,6 +155,17 @@ def _best(layer: Layer, element: str, density: float, costs: Costs) -> tuple[boo
     options = [(False, dense, sizes), (True, kernel, sizes)]
     sparse, _ = costs.table.cheapest(options, costs.levels)
     return sparse, blocks if sparse else usual
+
+
+def _level_seconds(layer: Layer, scheme: str, costs: Costs) -> float | None:
+    """The time of a product with levels, or, if the table does not say, of a float one."""
+    if layer.kind == EMBEDDING:
+        return 0.0
+    _, sizes = _kernel(layer, "f32", "", 1.0)
+    group = parse(scheme).group
+    name = "gemv_i4_f16" if group else "gemv_i8w"
+    known = costs.seconds(name, {**sizes, "group": group})
+    return _best(layer, "f32", 1.0, costs)[1] if known is None else known
 
 
 def _kernel(layer: Layer, element: str, layout: str, density: float) -> tuple[str, dict[str, int]]:

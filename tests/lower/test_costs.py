@@ -50,8 +50,18 @@ def test_the_work_of_stored_blocks() -> None:
     assert dense.loads == 3 * 26
 
 
+def test_levels_are_read_once_for_each_row_and_have_scales() -> None:
+    sizes = {"M": 5, "K": 100, "N": 33}
+    grouped = {**sizes, "group": 32}
+    assert work.of("gemv_i8w", sizes) == work.Work(1, 15, 1500, 1500, 300 * 16 + 48 * 4, 5)
+    assert work.of("gemv_i4", grouped) == work.Work(1, 15, 1500, 1500, 300 * 8 + 48 * 4 * 4, 5)
+    half = work.of("gemv_i4_f16", grouped)
+    assert half is not None
+    assert half.bytes == 300 * 8 + 48 * 4 * 2
+
+
 @pytest.mark.parametrize(
-    "name", ["cumsum_f32", "conv_f32", "gru", "gru_f64", "gru_f32_b16", "gemv_i4"]
+    "name", ["cumsum_f32", "conv_f32", "gru", "gru_f64", "gru_f32_b16", "gemm_i4", "gemv_f32"]
 )
 def test_other_kernels_are_not_counted(name: str) -> None:
     assert work.of(name, STEP) is None

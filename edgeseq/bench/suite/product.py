@@ -13,9 +13,12 @@ from edgeseq.bench.suite.cases import Case
 from edgeseq.bench.suite.native import Call, find_kernel
 from edgeseq.bench.suite.problem import FRAMES, Problem
 from edgeseq.kernels import _exact as exact
-from edgeseq.kernels import gemm, spmv
+from edgeseq.kernels import gemm, gemv_i4, spmv
 from edgeseq.kernels._formats import Format
 from edgeseq.lower import work
+from edgeseq.quantize import levels
+
+GROUP = 32  # inputs of int4 weights that share a scale
 
 
 def build(case: Case, rng: np.random.Generator) -> Problem | None:
@@ -71,6 +74,8 @@ def make(
 
 def _pack(form: work.Format, weights: Array) -> tuple[dict[str, int], dict[str, Array]]:
     """Return the sizes and the CONST arguments that the format adds."""
+    if form.family == "gemv":
+        return _levels(form, weights)
     if form.weights == "i8":
         family = registry.find("kernels", f"{form.family}-i8")
         values, scale = problem.quantized(weights.T)
@@ -82,3 +87,15 @@ def _pack(form: work.Format, weights: Array) -> tuple[dict[str, int], dict[str, 
         return {}, {"w": gemm.pack(weights, form=stored)}
     blocks = spmv.pack(weights, None, stored)
     return {"blocks": blocks.blocks}, blocks.arrays()
+
+
+def _levels(form: work.Format, weights: Array) -> tuple[dict[str, int], dict[str, Array]]:
+    """Weights [K, N] as levels that are scaled while they are multiplied."""
+    if form.weights == "i8w":
+        values, scale = problem.quantized(weights.T)
+        return {}, gemv_i4.pack_i8(values.T, scale)
+    scales = levels.group_scales(weights.T, GROUP)
+    full = levels.spread(scales, GROUP, len(weights))
+    found = levels.to_levels(weights.T, full, levels.TOP4)
+    kind = np.float16 if form.weights == "i4_f16" else np.float32
+    return {"group": GROUP}, gemv_i4.pack(found.T, scales.T.astype(kind), group=GROUP)
