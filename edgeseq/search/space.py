@@ -1,7 +1,8 @@
 """What each layer may be: a number type and a density, with its bytes and predicted seconds.
 
-Only what a compiled library stores and computes differently is on offer: an int4 recurrence, or a
-convolution in int8, is expanded to float32 when it is compiled, so it would save nothing.
+Only what a compiled library stores and computes differently is on offer: an int4 recurrence is
+expanded to float32 when it is compiled, so it would save nothing. Nor is a convolution in int8: the
+cost table has no times of convolutions.
 """
 
 from __future__ import annotations
