@@ -51,8 +51,10 @@ def recover_quantized(
         checkpoint_file: As for `recover`.
 
     Raises:
-        UsageError: nothing of the model is quantized in a way that can be learnt.
+        UsageError: nothing is quantized in a way that can be learnt, or steps are negative.
     """
+    if steps < 0:
+        raise UsageError(f"--recover {steps} is negative", why="it is a number of steps")
     twins = twin.make(model, reference, pairs=pairs)
     learnt = twins.fakes.learnt
     if not learnt:

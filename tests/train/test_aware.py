@@ -251,3 +251,5 @@ def test_what_cannot_be_learnt() -> None:
     quantize(model, "bf16", given)
     with pytest.raises(UsageError, match="nothing to recover"):
         aware.recover_quantized(model, reference, given, 5, settings=QUICK)
+    with pytest.raises(UsageError, match="--recover -1 is negative"):
+        aware.recover_quantized(model, reference, given, -1, settings=QUICK)
