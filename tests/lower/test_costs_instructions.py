@@ -22,12 +22,16 @@ from edgeseq.kernels._family import Role
 from edgeseq import registry
 from edgeseq.bench.suite import native, product, recurrent
 from edgeseq.bench.suite.native import Call
-from edgeseq.lower import costs, work
+from edgeseq.lower import costs, formats, work
 from edgeseq.lower.costs import Cost, CostTable
 from edgeseq.lower.toolchain import Toolchain
 
 LEVEL = "x86-64-v3"
-DENSITIES = tuple(round(0.05 * i, 2) for i in range(1, 21))
+# How a pruned weight is stored -> the densities that are tried: of blocks, or of N in 8.
+DENSITIES = {
+    "f32_b16x1": tuple(round(0.05 * i, 2) for i in range(1, 21)),
+    "f32_nm8": tuple(i / 8 for i in range(1, 9)),
+}
 # family, inputs, units or outputs
 SHAPES = (
     *(("gru", 32, 48), ("gru", 64, 128), ("lstm", 40, 64), ("rnn", 128, 128)),
@@ -54,18 +58,18 @@ class Plan:
         return table.cheapest(options, [LEVEL])[0]
 
 
-def plans() -> Iterator[Plan]:
+def plans(form: str) -> Iterator[Plan]:
     for shape in SHAPES:
         dense = call(shape, "f32", 1.0)
-        for density in DENSITIES:
-            yield Plan(shape, density, dense, call(shape, "f32_b16x1", density))
+        for density in DENSITIES[form]:
+            yield Plan(shape, density, dense, call(shape, form, density))
 
 
 def call(shape: tuple[str, int, int], form: str, density: float) -> Call:
     kind, inputs, outputs = shape
     rng = np.random.default_rng(3)
     if kind == "linear":
-        parsed = work.parse(("spmv_" if density < 1 or "_b" in form else "gemm_") + form)
+        parsed = work.parse(("gemm_" if form == "f32" else "spmv_") + form)
         assert parsed is not None
         found = product.make(parsed, {"K": inputs, "N": outputs}, density, rng)
     else:
@@ -179,25 +183,28 @@ def slower(table: CostTable, every: list[Plan], taken: dict[int, int]) -> list[s
 
 @pytest.mark.slow
 @NEED
-def test_what_is_chosen_is_never_slower(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", DENSITIES)
+def test_what_is_chosen_is_never_slower(form: str, tmp_path: Path) -> None:
     table = costs.load()
-    every = list(plans())
+    every = list(plans(form))
     calls = list({id(c): c for p in every for c in (p.dense, p.sparse)}.values())
     taken = dict(zip(map(id, calls), count(calls, tmp_path), strict=True))
-    assert slower(table, every, taken) == []
+    most = formats.WORTH_A_LOOK_N_OF_M if form == "f32_nm8" else 1
+    asked = [p for p in every if p.density <= most]  # above, lowering takes dense weights
+    assert slower(table, asked, taken) == []
     # It is a choice: pruned layers are sparse, and much faster, where that pays.
     chosen = {(p.shape, p.density): p.chosen(table) is p.sparse for p in every}
-    assert all(chosen[shape, 0.1] for shape in SHAPES)
+    assert all(chosen[shape, min(DENSITIES[form])] for shape in SHAPES)
     assert not any(chosen[shape, 1.0] for shape in SHAPES)
     # And the check can fail: a table that takes blocks for free chooses them everywhere.
-    assert slower(flattering(table), every, taken) != []
+    assert slower(flattering(table, form), every, taken) != []
 
 
-def flattering(table: CostTable) -> CostTable:
-    """The same table, wrong about blocks by a factor of ten."""
+def flattering(table: CostTable, form: str) -> CostTable:
+    """The same table, wrong about a form by a factor of ten."""
     kernels = dict(table.levels[LEVEL])
     for name, cost in table.levels[LEVEL].items():
-        if "_b16x1" in name:
+        if name.endswith(form):
             kernels[name] = Cost(*(price / 10 for price in dataclasses.astuple(cost)))
     return dataclasses.replace(table, levels={**table.levels, LEVEL: kernels})
 
