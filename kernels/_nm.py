@@ -91,7 +91,7 @@ def share(w: Array, window: int) -> float:
         return 0.0
     full = np.pad(w, ((0, -len(w) % WIDTH), (0, 0)))
     counts = (_windows(full, window) != 0).sum(axis=3).max(axis=1)
-    return float(counts.sum()) / (len(full) // WIDTH * w.shape[1])
+    return float(counts.sum() / (len(full) // WIDTH * w.shape[1]))
 
 
 def _starts(inputs: int, window: int) -> Array:
