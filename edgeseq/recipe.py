@@ -213,7 +213,7 @@ _QUANTIZE = (
         "correct-bias",
         "saturation-free",
     ),
-    *("keep-float", "drift", "max-drop"),
+    *("keep-float", "drift", "max-drop", "recover", "checkpoint"),
 )
 # The keys of each command's table.
 TABLES: Mapping[str, tuple[str, ...]] = {
