@@ -53,7 +53,7 @@ demo: $(VENV)/installed tools
 	@echo "compile   $(BIN)/edgeseq compile your-model.onnx -o your-dist"
 
 test: lint types tools
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(if $(MODELS),--models=$(abspath $(MODELS)))
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 60 -rs $(if $(MODELS),--models=$(abspath $(MODELS)))
 
 test-fast: $(VENV)/installed tools
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not slow'
