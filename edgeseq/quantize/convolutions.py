@@ -17,6 +17,7 @@ from edgeseq.ir.edit import data_of
 from edgeseq.kernels import _quantized, conv_i8
 from edgeseq.quantize.layers import CONVOLUTION, Array, Layer
 from edgeseq.quantize.observers import Encoding
+from edgeseq.train import filter_banks
 
 LEAST_PRODUCTS, LEAST_OUTPUTS = 128, 32
 _MOSTLY_ZERO = 0.5  # of the weights of single pixels: they are left out in blocks instead
@@ -40,16 +41,20 @@ def refusal(layer: Layer) -> str:
         return _SMALL
     if w[0, 0].size == 1 and np.count_nonzero(w) < (1 - _MOSTLY_ZERO) * w.size:
         return "most of its weights are zero"
-    return ""
+    # Sums over a spectrum's small numbers: what a filter bank is given keeps its precision.
+    bank = filter_banks.kind(w.reshape(len(w), -1))
+    return f"it is {bank}" if bank else ""
 
 
 def notes(layers: Sequence[Layer]) -> list[str]:
     """One line about those that are too small, of layers whose input may be an integer."""
-    small = [la.name for la in layers if la.kind == CONVOLUTION and refusal(la) == _SMALL]
+    reasons = [(la.name, refusal(la)) for la in layers if la.kind == CONVOLUTION]
+    banks = [f"{name}: weights only, {why}" for name, why in reasons if why.startswith("it is ")]
+    small = [name for name, why in reasons if why == _SMALL]
     if not small:
-        return []
+        return banks
     names = ", ".join(small[:3]) + (", ..." if len(small) > 3 else "")
-    return [f"{len(small)} convolutions: weights only, {_SMALL} ({names})"]
+    return [f"{len(small)} convolutions: weights only, {_SMALL} ({names})", *banks]
 
 
 def has_known_image(layer: Layer) -> bool:

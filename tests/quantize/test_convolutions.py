@@ -97,6 +97,20 @@ def test_others_have_int8_weights_and_say_why(
     assert any("1 convolutions: weights only" in note for note in done.notes) == ("128" in why)
 
 
+def test_a_fourier_transform_keeps_its_input() -> None:
+    shape = {"x": "1, 1, 256", "y": "1, 66, 3", "w": "66, 1, 128", "o": "66"}
+    model = build("strides = [64]", **shape)
+    turns = np.outer(np.arange(33), np.arange(128)) * 2 * np.pi / 128
+    rows = np.concatenate([np.cos(turns), np.sin(turns)]) * np.hanning(128)
+    weight = model.graph.initializers["W"]
+    weight.const_value = ir.tensor(rows[:, None].astype(np.float32), name="W")
+    (layer,) = layers.find(model)[0]
+    assert convolutions.refusal(layer) == "it is a Fourier transform"
+    done = quantize(model, "int8")
+    assert [(c.scheme, c.activations) for c in done.changes] == [("w8", "float")]
+    assert any(note.endswith("weights only, it is a Fourier transform") for note in done.notes)
+
+
 def test_single_pixels_that_are_mostly_zero_are_left_to_blocks() -> None:
     shape = {"x": "1, 128, 20", "y": "1, 64, 20", "w": "64, 128, 1", "o": "64"}
     model = build("strides = [1]", **shape)

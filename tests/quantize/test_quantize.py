@@ -251,6 +251,7 @@ def test_nothing_to_quantize() -> None:
 def test_without_samples_it_says_what_falls_back() -> None:
     done: Quantized = quantize(step_model(), "int8")
     assert "no calibration samples: activations are scaled step by step (dynamic)" in done.notes
+    assert any("slower; --keep-float leaves them" in note for note in done.notes)
 
 
 def test_a_search_keeps_within_its_budget_and_saves_what_it_can() -> None:
