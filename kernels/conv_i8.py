@@ -8,6 +8,7 @@ channels or, where that leaves fewer of them empty, four taps along the width ("
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,7 +19,7 @@ from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role, Sizes
 from edgeseq.kernels._recurrent import round_up
 from edgeseq.kernels._recurrent_i8 import NUMBERS, Numbers
 
-SIZES = (*_conv.SIZES, "x_zero", "pairs", "planar")
+SIZES = (*_conv.SIZES, "x_zero", "wide", "pairs", "planar")
 DEPTHWISE_SIZES = tuple(n for n in SIZES if n not in ("O", "SW", "G", "pairs", "planar"))
 # `act`: those of float convolutions, and Relu by itself, whose zeros have no sign.
 ACTIVATIONS = {"": 0, "Slope": 1, "Tanh": 2, "Sigmoid": 3, "Relu": 4}
@@ -50,6 +51,7 @@ def pack(
     *,
     groups: int,
     x_scale: float,
+    wide: bool = False,
     dilation: int = 1,
 ) -> q.Packed:
     """Pack the CONST arguments of `conv_i8`.
@@ -61,10 +63,13 @@ def pack(
         slope: Of the activation below zero, [O] or one for all.
         groups: ONNX `group`.
         x_scale: 0: each batch element has its own.
+        wide: x has levels up to 255, not 254.
         dilation: Along the width.
     """
     by_taps = planar(w.shape, dilation)
     rows = ordered(w, dilation).reshape(len(w), -1, q.QUAD)
+    if wide and not q.wide_fits(rows):
+        raise ValueError("two neighbouring weights of -128 and 256 levels: no kernel adds them")
     per_group = len(w) // groups
     values, heads = [], [_header(x_scale)]
     table = _table(w, scale, bias, slope)
@@ -80,8 +85,8 @@ def pack(
         "w": np.concatenate([*values, np.zeros(q.OVERREAD, np.int8)]),
         "head": np.concatenate([*heads, np.zeros(q.PANEL, np.float32)]),
     }
-    fits = q.pairs_fit(rows.reshape(len(rows), -1))
-    return q.Packed(arrays, {"pairs": int(fits), "planar": int(by_taps)})
+    fits = q.pairs_fit(rows, wide=wide)
+    return q.Packed(arrays, {"wide": int(wide), "pairs": int(fits), "planar": int(by_taps)})
 
 
 def pack_depthwise(
@@ -91,10 +96,11 @@ def pack_depthwise(
     slope: Array | float | None = None,
     *,
     x_scale: float,
+    wide: bool = False,
 ) -> q.Packed:
     """Pack the CONST arguments of `conv_i8_depthwise`; w is int8 [C, 1, KH, KW]."""
     head = np.concatenate([_header(x_scale), _table(w, scale, bias, slope).reshape(-1)])
-    return q.Packed({"w": np.ascontiguousarray(w).reshape(-1), "head": head}, {})
+    return q.Packed({"w": np.ascontiguousarray(w).reshape(-1), "head": head}, {"wide": int(wide)})
 
 
 def unpack(packed: q.Packed, shape: tuple[int, int, int, int], groups: int, dilation: int) -> Array:
@@ -176,7 +182,7 @@ def reference(case: Case) -> dict[str, Array]:
     flat = exact.dynamic_scale(x.reshape(len(x), -1)).reshape(-1, 1, 1, 1)
     by = fixed if fixed else flat
     # Sums of products of integers are exact in float64.
-    u = exact.quantize(x, by, s["x_zero"]).astype(np.float64) - s["x_zero"]
+    u = exact.quantize(x, by, s["x_zero"], exact.LEVELS + s["wide"]).astype(np.float64) - s["x_zero"]
     none = np.zeros(len(w))
     plain = Case(s | {"act": 0}, {}, {"x": u, "w": w, "bias": none, "slope": none})
     sums = _conv.reference_conv(plain)["y"].astype(np.float32)
@@ -225,7 +231,10 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     for i, sizes in enumerate(_sizes(rng)):
         sizes["act"] = i % len(ACTIVATIONS)
         numbers = NUMBERS[i % len(NUMBERS)]
-        yield _case(rng, sizes, numbers, gap=i % 3, depthwise=False)
+        yield _case(rng, sizes, numbers, gap=i % 3)
+    for i, (sizes, numbers) in enumerate(zip(_sizes(rng), itertools.cycle(_WIDE))):
+        if i % 3 == 0:
+            yield _case(rng, sizes | {"act": 0}, numbers, gap=i % 2, wide=True)
 
 
 def depthwise_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -234,27 +243,44 @@ def depthwise_cases(rng: np.random.Generator) -> Iterator[Case]:
         one = sizes | {"C": 1 + i % 9, "O": 1 + i % 9, "G": 1 + i % 9, "SW": 1}
         one["act"] = i % len(ACTIVATIONS)
         if min(_conv.output_image(one, transposed=False)) > 0:
-            dense = _conv.with_dense_strides(one, transposed=False)
-            yield _case(rng, dense, NUMBERS[i % len(NUMBERS)], gap=i % 3, depthwise=True)
+            dense, wide = _conv.with_dense_strides(one, transposed=False), i % 4 == 0
+            numbers = _WIDE[i % len(_WIDE)] if wide else NUMBERS[i % len(NUMBERS)]
+            yield _case(rng, dense, numbers, gap=i % 3, depthwise=True, wide=wide)
+
+
+# All 256 levels.
+_WIDE = tuple(
+    Numbers(x_scale=0.009, x_zero=zero, pairs=pairs)
+    for zero, pairs in ((0, True), (128, False), (255, True))
+)
 
 
 def _case(
-    rng: np.random.Generator, sizes: dict[str, int], numbers: Numbers, *, gap: int, depthwise: bool
+    rng: np.random.Generator,
+    sizes: dict[str, int],
+    numbers: Numbers,
+    *,
+    gap: int,
+    depthwise: bool = False,
+    wide: bool = False,
 ) -> Case:
     case = _conv.make_case(rng, sizes, gap=gap)
     s, raw = case.sizes, case.raw
     w = np.rint(raw["w"] / np.abs(raw["w"]).max() * 127).astype(np.int8)
-    if rng.integers(0, 3) == 0:
+    if numbers.pairs if wide else rng.integers(0, 3) == 0:
         w //= 2  # pairs fit
+    elif wide:
+        w[0] = np.where(w[0] < 0, -127, 127)  # the largest sums there are
     scale = (rng.uniform(0.5, 1.5, len(w)) / (127 * np.sqrt(w[0].size))).astype(np.float32)
     bias, slope = raw["bias"], raw["slope"]
     if depthwise:
-        packed = pack_depthwise(w, scale, bias, slope, x_scale=numbers.x_scale)
+        packed = pack_depthwise(w, scale, bias, slope, x_scale=numbers.x_scale, wide=wide)
     else:
         packed = pack(
             *(w, scale, bias, slope),
             groups=s["G"],
             x_scale=numbers.x_scale,
+            wide=wide,
             dilation=s["DW"],
         )
     s |= {"x_zero": numbers.x_zero if numbers.x_scale else exact.MIDDLE, **packed.sizes}

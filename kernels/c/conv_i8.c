@@ -1,7 +1,8 @@
 /*
  * y = act(conv(x, w) + b), w int8 and x quantized here; numbers: docs/kernels-int8.md.
  *
- * Sizes as in conv.c, and three more: x_zero: the zero point of x; pairs: see es_dot; planar: below.
+ * Sizes as in conv.c, and four more: x_zero: the zero point of x; wide: its levels go up to 255; pairs:
+ * see es_dot; planar: below.
  * w, head: kernels/conv_i8.py pack(). scratch: the image of one batch element as bytes, zeros around it.
  *
  * An output sums over blocks of four inputs. They are four channels, which stand side by side in the
@@ -30,10 +31,10 @@ enum { ES_CONV_I8_HEADER = 16, ES_CONV_I8_HEADS = 4 }; /* rows of a panel: see p
 #endif
 
 /* Only there does it change the instructions. */
-#if defined(ES_ISA_AVX512) || defined(ES_ISA_AVX2)
-#define ES_CONV_I8_PAIRS(part) (part)->pairs
+#if defined(ES_ISA_AVX512) || defined(ES_ISA_AVX2) || defined(__wasm_relaxed_simd__)
+#define ES_CONV_I8_HOW(part) ES_DOT_HOW((part)->pairs, (part)->wide)
 #else
-#define ES_CONV_I8_PAIRS(part) 0
+#define ES_CONV_I8_HOW(part) 0
 #endif
 
 #if defined(__GNUC__)
@@ -44,7 +45,7 @@ typedef es_i es_i_any;
 
 /* A batch element and how it is kept: planes of H + PT + PB rows of W + PL + PR elements. */
 typedef struct {
-  int C, H, W, G, PT, PL, PB, PR, x_cs, x_hs, zero;
+  int C, H, W, G, PT, PL, PB, PR, x_cs, x_hs, zero, wide;
   int element; /* bytes: 4 channels, or 1 */
   ptrdiff_t plane;
 } es_image_i8;
@@ -58,34 +59,36 @@ typedef struct {
 /* Where n bytes are written one after the other, whole vectors may be: what follows comes later. */
 ES_FN uint8_t *es_image_zeros(const es_image_i8 *a, int n, uint8_t *to) {
   ES_LOOP for (int i = 0; i < n * a->element; i += ES_W)
-      es_store_u8(to + i, es_iset(a->zero - ES_DOT_ZERO));
+      es_store_u8(to + i, es_iset(a->zero - es_dot_zero(a->wide)));
   return to + n * a->element;
 }
 
-/* What es_quantize stores, as the low bytes of lanes. */
-ES_FN es_i es_image_levels(const float *x, int n, es_v by, int zero) {
-  const es_v low = es_set((float)-zero), none = es_set(0.0f), high = es_set((float)(254 - zero));
+/* What es_quantize_upto stores, as the low bytes of lanes. */
+ES_FN es_i es_image_levels(const es_image_i8 *a, const float *x, int n, es_v by) {
+  const es_v low = es_set((float)-a->zero), none = es_set(0.0f);
+  const es_v high = es_set((float)(254 + a->wide - a->zero));
   const es_v t = es_div(n >= ES_W ? es_load(x) : es_load_n(x, n), by);
   const es_v above = es_min(es_max(none, t), high), below = es_max(es_min(none, t), low);
-  const es_i k = es_iadd(es_to_int(es_add(above, below)), es_iset(zero - ES_DOT_ZERO));
-  return es_iand(k, es_iset(255));
+  const es_i shift = es_iset(a->zero - es_dot_zero(a->wide));
+  return es_iand(es_iadd(es_to_int(es_add(above, below)), shift), es_iset(255));
 }
 
 /* One row of up to four channels, `x_cs` apart. */
-ES_FN void es_image_quads(int channels, int n, const float *x, int x_cs, float scale, int zero,
+ES_FN void es_image_quads(const es_image_i8 *a, int channels, const float *x, float scale,
                           uint8_t *to) {
   const es_v by = es_set(scale);
-  ES_LOOP for (int i = 0; i < n; i += ES_W) {
-    es_i quad = es_image_levels(x + i, n - i, by, zero);
+  ES_LOOP for (int i = 0; i < a->W; i += ES_W) {
+    const float *at = x + i;
+    es_i quad = es_image_levels(a, at, a->W - i, by);
     if (channels > 1)
       quad =
-          es_iadd(quad, es_imul(es_image_levels(x + x_cs + i, n - i, by, zero), es_iset(1 << 8)));
+          es_iadd(quad, es_imul(es_image_levels(a, at + a->x_cs, a->W - i, by), es_iset(1 << 8)));
     if (channels > 2)
       quad = es_iadd(quad,
-                     es_imul(es_image_levels(x + 2 * x_cs + i, n - i, by, zero), es_iset(1 << 16)));
+                     es_imul(es_image_levels(a, at + 2 * a->x_cs, a->W - i, by), es_iset(1 << 16)));
     if (channels > 3)
       quad = es_iadd(quad,
-                     es_imul(es_image_levels(x + 3 * x_cs + i, n - i, by, zero), es_iset(1 << 24)));
+                     es_imul(es_image_levels(a, at + 3 * a->x_cs, a->W - i, by), es_iset(1 << 24)));
     *(es_i_any *)(to + i * 4) = quad;
   }
 }
@@ -100,9 +103,9 @@ ES_FN_RARE void es_image_fill(const es_image_i8 *a, const float *x, float scale,
       ES_LOOP for (int h = 0; h < a->H; h++, from += a->x_hs) {
         to = es_image_zeros(a, a->PL, to);
         if (most == 1)
-          es_quantize(a->W, from, scale, a->zero, to);
+          es_quantize_upto(a->W, from, scale, a->zero, a->wide, to);
         else
-          es_image_quads(CG - c, a->W, from, a->x_cs, scale, a->zero, to);
+          es_image_quads(a, CG - c, from, scale, to);
         to = es_image_zeros(a, a->PR, to + a->W * most);
       }
       es_image_zeros(a, a->PB * across, to);
@@ -127,7 +130,7 @@ ES_FN_RARE float es_image_scale(const es_image_i8 *a, const float *x) {
 }
 
 /* R columns, ldx bytes apart, times V vectors of outputs from `lane` on. */
-ES_FN void es_conv_i8_tile(const int R, const int V, const int pairs, const es_part *p,
+ES_FN void es_conv_i8_tile(const int R, const int V, const int how, const es_part *p,
                            const es_taps_i8 *t, int lane, const uint8_t *x, int ldx, float scale,
                            float *sums) {
   const int phases = es_dot_phases(R * V), step = p->width * 4;
@@ -147,7 +150,7 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int pairs, const es_p
           ES_UNROLL for (int r = 0; r < R; r++) {
             const es_quad four = es_load_quad(q + r * ldx);
             ES_UNROLL for (int v = 0; v < V; v++) acc[f][r * V + v] =
-                es_dot(acc[f][r * V + v], w + v * ES_W * 4, four, ES_DOT_HOW(pairs, 0));
+                es_dot(acc[f][r * V + v], w + v * ES_W * 4, four, how);
           }
         }
       }
@@ -156,7 +159,7 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int pairs, const es_p
           ES_UNROLL for (int r = 0; r < R; r++) {
             const es_quad four = es_load_quad(q + r * ldx);
             ES_UNROLL for (int v = 0; v < V; v++) acc[0][r * V + v] =
-                es_dot(acc[0][r * V + v], w + v * ES_W * 4, four, ES_DOT_HOW(pairs, 0));
+                es_dot(acc[0][r * V + v], w + v * ES_W * 4, four, how);
           }
         }
       }
@@ -169,22 +172,22 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int pairs, const es_p
   }
 }
 
-ES_FN void es_conv_i8_lanes(const int R, const int pairs, const es_part *p, const es_taps_i8 *t,
+ES_FN void es_conv_i8_lanes(const int R, const int how, const es_part *p, const es_taps_i8 *t,
                             const uint8_t *x, int ldx, float scale, float *sums) {
   const int V = es_dot_vecs(ES_PANEL, R);
   if (p->width == ES_PANEL)
     ES_LOOP for (int j = 0; j < ES_PANEL; j += V * ES_W)
-        es_conv_i8_tile(R, V, pairs, p, t, j, x, ldx, scale, sums);
+        es_conv_i8_tile(R, V, how, p, t, j, x, ldx, scale, sums);
   else
     ES_LOOP for (int j = 0; j < p->width; j += ES_W)
-        es_conv_i8_tile(R, 1, pairs, p, t, j, x, ldx, scale, sums);
+        es_conv_i8_tile(R, 1, how, p, t, j, x, ldx, scale, sums);
 }
 
 /* Functions that all convolutions of a library share; those of no use are left out. */
 #define ES_CONV_I8_COLUMNS(R)                                                                      \
   ES_FN_RARE void es_conv_i8_columns##R(const es_part *p, const es_taps_i8 *t, const uint8_t *x,   \
                                         int ldx, float scale, float *sums) {                       \
-    if (ES_CONV_I8_PAIRS(p))                                                                       \
+    if (ES_CONV_I8_HOW(p))                                                                         \
       es_conv_i8_lanes(R, 1, p, t, x, ldx, scale, sums);                                           \
     else                                                                                           \
       es_conv_i8_lanes(R, 0, p, t, x, ldx, scale, sums);                                           \
@@ -271,15 +274,15 @@ ES_FN void es_conv_i8_row(int act, int n, int outputs, const es_part *p, const e
 
 ES_FN void es_conv_i8(int N, int C, int H, int W, int O, int KH, int KW, int SH, int SW, int DH,
                       int DW, int PT, int PL, int PB, int PR, int G, int act, int x_ns, int x_cs,
-                      int x_hs, int y_ns, int y_cs, int y_hs, int x_zero, int pairs, int planar,
-                      const float *restrict x, const int8_t *restrict w, const float *restrict head,
-                      float *restrict y, float *restrict scratch) {
+                      int x_hs, int y_ns, int y_cs, int y_hs, int x_zero, int wide, int pairs,
+                      int planar, const float *restrict x, const int8_t *restrict w,
+                      const float *restrict head, float *restrict y, float *restrict scratch) {
   const int CG = C / G, OG = O / G, across = W + PL + PR, down = H + PT + PB;
   const int element = planar ? 1 : 4, planes = planar ? CG : (CG + 3) / 4;
   const int OH = (down - DH * (KH - 1) - 1) / SH + 1, OW = (across - DW * (KW - 1) - 1) / SW + 1;
   /* An odd number of cache lines: planes must not fall on top of each other in the cache. */
   const ptrdiff_t line = (ptrdiff_t)across * element, plane = ((line * down + 63) & ~63) | 64;
-  const es_image_i8 a = {C, H, W, G, PT, PL, PB, PR, x_cs, x_hs, x_zero, element, plane};
+  const es_image_i8 a = {C, H, W, G, PT, PL, PB, PR, x_cs, x_hs, x_zero, wide, element, plane};
   const es_taps_i8 over_width = {planes, KH, (KW + 3) / 4, plane, DH * line, 4};
   const es_taps_i8 over_channels = {KH, KW, planes, DH * line, DW * 4, plane};
   const es_taps_i8 taps = planar ? over_width : over_channels;
@@ -293,6 +296,7 @@ ES_FN void es_conv_i8(int N, int C, int H, int W, int O, int KH, int KW, int SH,
     p.quads = blocks;
     p.zero = x_zero;
     p.pairs = pairs;
+    p.wide = wide;
     p.head = head + ES_CONV_I8_HEADER;
     p.w = w;
     es_image_fill(&a, xn, scale, image);
@@ -329,14 +333,14 @@ ES_FN es_i es_conv_i8_depthwise_at(int KH, int KW, int DW, ptrdiff_t row, const 
 /* C = G = O and SW = 1; head: after its 16 floats scales, sums of weights, biases, slopes, [C] each. */
 ES_FN void es_conv_i8_depthwise(int N, int C, int H, int W, int KH, int KW, int SH, int DH, int DW,
                                 int PT, int PL, int PB, int PR, int act, int x_ns, int x_cs,
-                                int x_hs, int y_ns, int y_cs, int y_hs, int x_zero,
+                                int x_hs, int y_ns, int y_cs, int y_hs, int x_zero, int wide,
                                 const float *restrict x, const int8_t *restrict w,
                                 const float *restrict head, float *restrict y,
                                 float *restrict scratch) {
   const int across = W + PL + PR, down = H + PT + PB;
   const int OH = (down - DH * (KH - 1) - 1) / SH + 1, OW = across - DW * (KW - 1);
   const ptrdiff_t plane = ((ptrdiff_t)across * down + 63) & ~63;
-  const es_image_i8 a = {C, H, W, C, PT, PL, PB, PR, x_cs, x_hs, x_zero, 1, plane};
+  const es_image_i8 a = {C, H, W, C, PT, PL, PB, PR, x_cs, x_hs, x_zero, wide, 1, plane};
   const float *of = head + ES_CONV_I8_HEADER;
   uint8_t *image = (uint8_t *)scratch;
   ES_LOOP for (int n = 0; n < N; n++) {
@@ -344,7 +348,7 @@ ES_FN void es_conv_i8_depthwise(int N, int C, int H, int W, int KH, int KW, int 
     const float scale = head[0] == 0.0f ? es_image_scale(&a, xn) : head[0];
     es_image_fill(&a, xn, scale, image);
     ES_LOOP for (int c = 0; c < C; c++) {
-      const es_i start = es_iset((ES_DOT_ZERO - x_zero) * (int)of[C + c]);
+      const es_i start = es_iset((es_dot_zero(wide) - x_zero) * (int)of[C + c]);
       const es_v by = es_product(es_set(scale), es_set(of[c]));
       ES_LOOP for (int i = 0; i < OH; i++) {
         const uint8_t *xi = image + c * plane + (ptrdiff_t)i * SH * across;

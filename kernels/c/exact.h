@@ -130,8 +130,4 @@ ES_FN void es_quantize_upto(int n, const float *x, float scale, int zero, int wi
   }
 }
 
-ES_FN void es_quantize(int n, const float *x, float scale, int zero, uint8_t *q) {
-  es_quantize_upto(n, x, scale, zero, 0, q);
-}
-
 #endif
