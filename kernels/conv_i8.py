@@ -182,7 +182,10 @@ def reference(case: Case) -> dict[str, Array]:
     flat = exact.dynamic_scale(x.reshape(len(x), -1)).reshape(-1, 1, 1, 1)
     by = fixed if fixed else flat
     # Sums of products of integers are exact in float64.
-    u = exact.quantize(x, by, s["x_zero"], exact.LEVELS + s["wide"]).astype(np.float64) - s["x_zero"]
+    u = (
+        exact.quantize(x, by, s["x_zero"], exact.LEVELS + s["wide"]).astype(np.float64)
+        - s["x_zero"]
+    )
     none = np.zeros(len(w))
     plain = Case(s | {"act": 0}, {}, {"x": u, "w": w, "bias": none, "slope": none})
     sums = _conv.reference_conv(plain)["y"].astype(np.float32)

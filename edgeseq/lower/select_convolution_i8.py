@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from edgeseq.ir import dialect
 from edgeseq.kernels import _quantized, conv_i8
 from edgeseq.kernels._exact import MIDDLE
 from edgeseq.kernels._family import Role
@@ -31,15 +32,16 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     follower, activation, slope = plain.activation_behind(node, len(w))
     known = plain.known_sizes(node, x, w.shape, activation)
     image = w if w.ndim == 4 else w[:, :, None]
-    x_scale = node.attributes.get_float("x_scale", 0.0)
+    x_scale, wide = node.attributes.get_float("x_scale", 0.0), dialect.variant(node).wide
     depthwise = conv_i8.is_depthwise(known)
     if depthwise:
-        packed = conv_i8.pack_depthwise(image, scale, bias, slope, x_scale=x_scale)
+        packed = conv_i8.pack_depthwise(image, scale, bias, slope, x_scale=x_scale, wide=wide)
     else:
         packed = conv_i8.pack(
             *(image, scale, bias, slope),
             groups=known["G"],
             x_scale=x_scale,
+            wide=wide,
             dilation=known["DW"],
         )
     kernel = conv_i8.DEPTHWISE if depthwise else conv_i8.DENSE
@@ -76,6 +78,14 @@ def refusal(node: ir.Node) -> str:
         return f"a convolution of rank {w.ndim - 2} has no kernel"
     if w[0].size > _quantized.MOST_INPUTS:
         return f"{w[0].size} products for each output, {_quantized.MOST_INPUTS} fit 32 bits"
+    image, dilations = (
+        w if w.ndim == 4 else w[:, :, None],
+        node.attributes.get_ints("dilations", (1,)),
+    )
+    if dialect.variant(node).wide and not _quantized.wide_fits(
+        conv_i8.ordered(image, dilations[-1])
+    ):
+        return "two neighbouring weights of -128 and 256 levels of the input"
     return ""
 
 

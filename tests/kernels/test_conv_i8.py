@@ -51,6 +51,17 @@ def test_too_many_inputs_are_refused() -> None:
         conv_i8.pack(w, np.ones(1, np.float32), groups=1, x_scale=0.0)
 
 
+def test_256_levels_take_all_weights_but_two_neighbours_of_the_least() -> None:
+    w = np.zeros((3, 8, 1, 3), np.int8)
+    w[1, 1:3] = -128  # neighbours of different pairs
+    ones = np.ones(3, np.float32)
+    packed = conv_i8.pack(w, ones, groups=1, x_scale=1.0, wide=True)
+    assert (packed.sizes["wide"], packed.sizes["pairs"]) == (1, 1)
+    w[1, 0] = -128
+    with pytest.raises(ValueError, match="-128"):
+        conv_i8.pack(w, ones, groups=1, x_scale=1.0, wide=True)
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_int8_weights_of_float_convolutions_come_back(groups: int, transposed: bool) -> None:

@@ -25,7 +25,7 @@ SOURCE = """
 ES_MAP(sigmoid) ES_MAP(tanh)
 void quantize(int n, const float *x, float scale, int zero, uint8_t *q);
 void quantize(int n, const float *x, float scale, int zero, uint8_t *q) {
-  es_quantize(n, x, scale, zero, q);
+  es_quantize_upto(n, x, scale, zero, 0, q);
   for (int i = 0; i < n; i++)
     q[i] = (uint8_t)(q[i] + ES_DOT_ZERO);
 }

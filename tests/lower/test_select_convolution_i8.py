@@ -40,7 +40,7 @@ def constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     return value
 
 
-def quantized(x_scale: float) -> ir.Model:
+def quantized(x_scale: float, x_top: int = 254) -> ir.Model:
     """Each of the convolutions with random weights, side by side: x0 -> y0, x1 -> y1."""
     random = np.random.default_rng(4)
     graph = ir.Graph([], [], nodes=[], opset_imports={"": 26}, name="g")
@@ -57,7 +57,7 @@ def quantized(x_scale: float) -> ir.Model:
             constant(graph, f"b{i}", random.standard_normal(outputs).astype(np.float32)),
         ]
         usual = {"group": 1, "strides": [1] * rank, "dilations": [1] * rank, "pads": [0] * 2 * rank}
-        scales = {"x_scale": x_scale, "x_zero_point": 90}
+        scales = {"x_scale": x_scale, "x_zero_point": 90, "x_top": x_top}
         node = dialect.node(made, "QuantizedConv", inputs, usual | more | scales)
         node.outputs[0].name = f"c{i}"
         dialect.infer(node)
@@ -74,9 +74,11 @@ def quantized(x_scale: float) -> ir.Model:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("x_scale", [0.0, 0.03])
-def test_compiled_they_have_the_bits_of_their_bodies(x_scale: float, tmp_path: Path) -> None:
-    model = quantized(x_scale)
+@pytest.mark.parametrize(("x_scale", "x_top"), [(0.0, 254), (0.03, 254), (0.01, 255)])
+def test_compiled_they_have_the_bits_of_their_bodies(
+    x_scale: float, x_top: int, tmp_path: Path
+) -> None:
+    model = quantized(x_scale, x_top)
     ir.save(model, tmp_path / "m.onnx")
     options = CompileOptions(tmp_path / "dist", (host_target(),), cache=False)
     artifact = api.compile_model(tmp_path / "m.onnx", options)
@@ -109,6 +111,12 @@ def test_what_has_no_kernel_says_why() -> None:
     node.replace_input_with(2, node.inputs[0])
     reasons = select.choose(model.graph, select.Shapes({})).reasons
     assert reasons[node] == "the weights are not constant"
+    wide = quantized(0.01, 255)
+    node = next(iter(wide.graph))
+    least = constant(wide.graph, "least", np.full((20, 12, 3), -128, np.int8))
+    node.replace_input_with(1, least)
+    reasons = select.choose(wide.graph, select.Shapes({})).reasons
+    assert reasons[node] == "two neighbouring weights of -128 and 256 levels of the input"
 
 
 # The input, the weight, the operator, its attributes, and the kernel that reads int8.

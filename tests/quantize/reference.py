@@ -40,7 +40,8 @@ def conv(a: dict[str, Array], attributes: dict[str, Any]) -> list[Array]:
         else _exact.dynamic_scale(x.reshape(len(x), -1)).reshape(-1, *[1] * len(image))
     )
     zero_point = attributes.get("x_zero_point", 127) if fixed else 127
-    centred = _exact.quantize(x, s, zero_point).astype(np.int64) - zero_point
+    top = attributes.get("x_top", _exact.LEVELS)
+    centred = _exact.quantize(x, s, zero_point, top).astype(np.int64) - zero_point
     rank = x.ndim - 2
     pads, strides, dilations = (attributes[n] for n in ("pads", "strides", "dilations"))
     centred = np.pad(centred, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])

@@ -198,6 +198,22 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize("zero_point", [0, 128, 255])
+def test_convolution_of_256_levels(zero_point: int) -> None:
+    random = np.random.default_rng(5)
+    x = (np.arange(256, dtype=np.float32) - zero_point).reshape(1, 4, 4, 16)
+    arrays = {
+        "X": x * np.float32(0.37),
+        "W": random.integers(-127, 128, (6, 2, 3, 2), np.int8),
+        "W_scale": random.uniform(1e-3, 2e-2, 6).astype(np.float32),
+    }
+    attributes = {"x_scale": 0.37, "x_zero_point": zero_point, "x_top": 255, "group": 2}
+    attributes |= {"strides": [1, 2], "dilations": [1, 1], "pads": [1, 0, 1, 1]}
+    model = model_of("QuantizedConv", arrays, ["X", "W", "W_scale", "B"], attributes)
+    want = reference.conv(arrays, attributes)[0]
+    same_bits(by_ort(model, arrays)[0], want)
+
+
 @pytest.mark.parametrize("x_scale", [0.0, 0.02])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("shape", "weight", "more"), CONVOLUTIONS)

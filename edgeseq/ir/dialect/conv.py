@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeseq.ir.dialect.text import Variant, quantized
+from edgeseq.ir.dialect.text import TOP, Variant, quantized
 
 ATTRIBUTES = "group: int = 1, strides, dilations, pads"
 _MIDDLE = 128
@@ -18,9 +18,9 @@ _MIDDLE = 128
 def lines(chosen: Variant) -> list[str]:
     """The lines of the body, from X, W, W_scale and B to Y."""
     image = list(range(1, chosen.rank))
-    zero_point = "x_zero_point"
+    how = {"dynamic": chosen.dynamic_x, "top": TOP + chosen.wide}
     out = [
-        *quantized("X", "x", dynamic=chosen.dynamic_x, zero_point=zero_point, axes=image),
+        *quantized("X", "x", zero_point="x_zero_point", axes=image, **how),
         "x_zero_byte = Cast<to = 2> (x_zero)",
         "x_byte = Cast<to = 2> (x_level)",
         f"w_middle = Constant<value_int = {_MIDDLE}> ()",

@@ -5,7 +5,7 @@ input step by step. These functions of the `edgeseq` domain say both with standa
 single float32 or integer operation, so that whoever runs the body gets the bits of the kernels:
 
     u   = clamp(round(v / s) + zp, 0, 254)          quantize(v, s, zp), half to even
-                                                    (QuantizedMatMul: up to x_top)
+                                                    (products: up to x_top)
     s   = max(max|v|, 2^-100) / 127, zp = 127       where it is dynamic: per step and batch row
     acc = sum of w * (u - zp)                       exact, int32
     p   = float(acc) * (s * w_scale[row])
@@ -32,14 +32,15 @@ H_SCALE = 1.0 / 127
 Attribute = int | float | str | Sequence[str] | Sequence[int]
 
 _SCALES = "x_scale: float = 0.0, x_zero_point: int = 127"
+_INPUT = f"{_SCALES}, x_top: int = {TOP}"  # of products
 _CELL = f'hidden_size, direction: string = "forward", {_SCALES}, h_scale: float = {H_SCALE!r}'
 _STATE = "X, W, R, W_scale, R_scale, B, sequence_lens, initial_h"
 _SIGNATURES = {
     "QuantizedGRU": (f"{_CELL}, linear_before_reset: int = 0", _STATE, "Y, Y_h"),
     "QuantizedLSTM": (_CELL, f"{_STATE}, initial_c", "Y, Y_h, Y_c"),
     "QuantizedRNN": (f"{_CELL}, activations", _STATE, "Y, Y_h"),
-    "QuantizedMatMul": (f"{_SCALES}, x_top: int = {TOP}", "X, W, W_scale, B", "Y"),
-    "QuantizedConv": (f"{conv.ATTRIBUTES}, {_SCALES}", "X, W, W_scale, B", "Y"),
+    "QuantizedMatMul": (_INPUT, "X, W, W_scale, B", "Y"),
+    "QuantizedConv": (f"{conv.ATTRIBUTES}, {_INPUT}", "X, W, W_scale, B", "Y"),
 }
 
 
