@@ -34,6 +34,7 @@ PASSES: tuple[str, ...] = (
     "gather-to-slice",
     "scatter-to-concat",
     "explicit-pads",
+    "lift-quantized-convolutions",
     "conv-to-gemm",
     "matmul-to-conv",
     # Operators written out.

@@ -1,7 +1,7 @@
 """`MatMulInteger(a, B) -> QuantizedMatMul(a - za, B - zb)`: operators on integers as floats.
 
     MatMulInteger(a, b)      -> MatMul(a - za, b - zb) where b is not constant
-    ConvInteger(x, w)        -> Conv(x - zx, w - zw)
+    ConvInteger(x, w)        -> Conv(x - zx, w - zw), DequantizeLinear where zx and zw are constant
     QLinearX(x, w, .., y)    -> the same, then round(sum * (sx sw / sy)) + zy, clipped to its type
     DynamicQuantizeLinear(x) -> its definition, with a scale of 1 where all is zero
 
@@ -93,11 +93,31 @@ def _matrix(pair: _Pair) -> Matrix | None:
 
 
 def _convolution(edit: Editor, node: ir.Node, pair: _Pair, bias: ir.Value | None) -> ir.Value:
-    x = _centred(edit, node, pair.x, pair.x_zero, [])
     rank = len(pair.w.shape) if pair.w is not None and pair.w.shape is not None else 4
-    w = _centred(edit, node, pair.w, pair.w_zero, [-1, *[1] * (rank - 1)])
+    if data_of(pair.w) is not None and _known(pair.x_zero) and _known(pair.w_zero):
+        x = _by_one(edit, node, pair.x, pair.x_zero)
+        w = _by_one(edit, node, pair.w, pair.w_zero)
+    else:
+        x = _centred(edit, node, pair.x, pair.x_zero, [])
+        w = _centred(edit, node, pair.w, pair.w_zero, [-1, *[1] * (rank - 1)])
     more = [] if bias is None else [edit.emit(node, "Cast", [bias], _FLOAT)]
     return edit.emit(node, "Conv", [x, w, *more], dict(node.attributes.items()))
+
+
+def _known(zero: ir.Value | None) -> bool:
+    return zero is None or data_of(zero) is not None
+
+
+def _by_one(edit: Editor, node: ir.Node, value: ir.Value | None, zero: ir.Value | None) -> ir.Value:
+    """Levels less their constant zero point, said as quantized by 1: kernels read them as such."""
+    known = data_of(zero)
+    points = np.zeros(()) if known is None else known.reshape(-1 if known.size > 1 else ())
+    inputs = [value, edit.constant(np.ones(points.shape, np.float32), f"{node.name}.one")]
+    if known is not None:
+        inputs.append(edit.constant(points, f"{node.name}.zero_point"))
+    floats = edit.emit(node, "DequantizeLinear", inputs, {"axis": 0} if points.ndim else {})
+    floats.const_value = None  # weights stay levels, for the passes to multiply
+    return floats
 
 
 def _centred(

@@ -181,10 +181,11 @@ def _use(past: Past, joined: ir.Value, edit: Editor) -> None:
     else:
         kept = list(node.attributes["pads"].as_ints())
         kept[axis - 2] = kept[axis - 2 + len(kept) // 2] = 0
-        attributes = {**node.attributes, "pads": ir.AttrInt64s("pads", kept)}
-        conv = edit.remake(node, "Conv", [joined, *node.inputs[1:]], attributes)
+        node.attributes["pads"] = ir.AttrInt64s("pads", kept)
+        node.replace_input_with(0, joined)
+        edit.inference.infer(node)
         if past.trim is not None:
-            edit.replace_node(past.trim, conv.outputs[0])
+            edit.replace_node(past.trim, node.outputs[0])
 
 
 def _stem(node: ir.Node, suffix: str) -> str:

@@ -15,11 +15,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.ir import integers
-from edgeseq.ir.edit import Array, Editor, data_of, sole_user
-from edgeseq.ir.integers import Encoding, Matrix
+from edgeseq.ir.edit import Array, Editor, sole_user
+from edgeseq.ir.integers import Matrix
 from edgeseq.ir.passes import NodePass
-
-_VIEWS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice"})
 
 
 class LiftQuantizedProducts(NodePass):
@@ -29,7 +27,7 @@ class LiftQuantizedProducts(NodePass):
 
     def rewrite(self, node: ir.Node, edit: Editor) -> bool | str:
         """Replace a product and the bias behind it."""
-        how, weights = integers.encoding(_origin(node.inputs[0])), _weights(node)
+        how, weights = integers.encoding(integers.origin(node.inputs[0])), _weights(node)
         if weights is None:
             return False
         if isinstance(weights, str):
@@ -44,7 +42,7 @@ class LiftQuantizedProducts(NodePass):
         if isinstance(how, str):
             found = _by_levels(edit, last, node.inputs[0], weights, bias) or how
         else:
-            x = _floats(node.inputs[0], how)
+            x = integers.floats(node.inputs[0], how)
             found = integers.product(edit, last, x, how, weights, bias)
         if isinstance(found, str):
             return self._in_floats(node, edit, found)
@@ -55,15 +53,9 @@ class LiftQuantizedProducts(NodePass):
 
     def _in_floats(self, node: ir.Node, edit: Editor, why: str) -> bool | str:
         """Refuse a node, and compute its weights now."""
-        back = _levels_of(node.inputs[1])
-        floats = None if back is None else edit.inference.compute(back, _arrays(back))[0]
-        if back is None or floats is None:
+        if not integers.settle(edit, node.inputs[1]):
             return why
         self.refuse(node, why)
-        new = edit.constant(floats, f"{back.outputs[0].name}.floats")
-        if back.inputs[0] is not None:
-            new.metadata_props.update(back.inputs[0].metadata_props)
-        edit.replace(back.outputs[0], new)
         return True
 
 
@@ -85,20 +77,6 @@ def _by_levels(
     return edit.emit(node, "Add", [y, edit.constant(bias, f"{node.name}.B")])
 
 
-def _levels_of(weights: ir.Value | None) -> ir.Node | None:
-    """The DequantizeLinear of constants that a matrix comes from."""
-    node = None if weights is None else weights.producer()
-    if node is not None and node.op_type == "Transpose":
-        weights = node.inputs[0]
-    back = integers.dequantizer(weights)
-    constant = back is not None and all(v is None or data_of(v) is not None for v in back.inputs)
-    return back if constant else None
-
-
-def _arrays(node: ir.Node) -> list[Array]:
-    return [array for value in node.inputs if (array := data_of(value)) is not None]
-
-
 def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix) -> bool:
     """Let a product read levels as the kernels want them: int8 [inputs, outputs], no zero point."""
     back = integers.dequantizer(node.inputs[1])
@@ -112,36 +90,6 @@ def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix) -> bool:
     floats = edit.emit(node, "DequantizeLinear", [levels, scales], {"axis": 1})
     floats.const_value = None  # it stays levels
     node.replace_input_with(1, floats)
-    return True
-
-
-def _origin(x: ir.Value | None) -> ir.Value | None:
-    """The value that x is a view of: quantizing commutes with what only moves numbers."""
-    node = None if x is None else x.producer()
-    while node is not None and node.op_type in _VIEWS and not node.domain:
-        x = node.inputs[0]
-        node = None if x is None else x.producer()
-    return x
-
-
-def _floats(x: ir.Value | None, how: Encoding) -> ir.Value:
-    """What to quantize: x, or what it is the quantized form of."""
-    assert x is not None
-    back = integers.dequantizer(x)
-    there = None if back is None or back.inputs[0] is None else back.inputs[0].producer()
-    if back is None or there is None or there.op_type != "QuantizeLinear" or there.domain:
-        return x
-    source = there.inputs[0]
-    same = integers.encoding(x) == how and _same(there, back)
-    return source if same and source is not None and source.dtype == ir.DataType.FLOAT else x
-
-
-def _same(there: ir.Node, back: ir.Node) -> bool:
-    for index in (1, 2):
-        one, other = (integers.operand(n, index) for n in (there, back))
-        left, right = data_of(one), data_of(other)
-        if one is not other and (left is None or right is None or not np.array_equal(left, right)):
-            return False
     return True
 
 

@@ -340,7 +340,7 @@ def stores_half(node: ir.Node) -> bool:
 def stores_levels(node: ir.Node) -> bool:
     """Whether this DequantizeLinear is how the graph says that a matrix is stored as integers.
 
-    It is kept where kernels take them, in products.
+    It is kept where kernels take them: in products, and in convolutions of what is quantized.
     """
     levels = node.inputs[0] if node.op_type == "DequantizeLinear" and not node.domain else None
     if levels is None or levels.const_value is None or len(levels.const_value.shape) < 2:
@@ -350,9 +350,22 @@ def stores_levels(node: ir.Node) -> bool:
         users.remove(use)
         users += use.node.outputs[0].uses()
     return bool(users) and all(
-        use.node.op_type in ("MatMul", "Gemm") and not use.node.domain and use.idx == 1
-        for use in users
+        use.idx == 1 and not use.node.domain and _multiplies_levels(use.node) for use in users
     )
+
+
+def _multiplies_levels(node: ir.Node) -> bool:
+    """Whether a node may become an integer product of the levels it is given as a weight."""
+    if node.op_type != "Conv":
+        return node.op_type in ("MatMul", "Gemm")
+    before = None if node.inputs[0] is None else node.inputs[0].producer()
+    while before is not None and before.op_type in _MOVES and not before.domain:
+        before = None if before.inputs[0] is None else before.inputs[0].producer()
+    return before is not None and before.op_type == "DequantizeLinear" and not before.domain
+
+
+# What stands between numbers and a convolution of them, its padding included.
+_MOVES = frozenset({"Pad", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice"})
 
 
 _HALVES = frozenset({ir.DataType.BFLOAT16, ir.DataType.FLOAT16})

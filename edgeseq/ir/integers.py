@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ _INT8 = np.iinfo(np.int8)
 RAISED = {ir.DataType.UINT8: 0, ir.DataType.INT8: 128}
 TOP = 255
 _FLOAT = {"to": ir.DataType.FLOAT}
+_VIEWS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +38,17 @@ class Encoding:
     scale: float
     zero_point: int
 
+    def attributes(self) -> dict[str, dialect.quantized.Attribute]:
+        """Those of a product whose input it is."""
+        return {"x_scale": self.scale, "x_zero_point": self.zero_point, "x_top": TOP}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Matrix:
     """Levels of a constant matrix, zero points subtracted.
 
     Args:
-        levels: int32 [inputs, outputs].
+        levels: int32 [inputs, outputs]; of a convolution [outputs, inputs, ...].
         scales: float32 [outputs].
         source: The initializer that holds them.
     """
@@ -79,6 +85,60 @@ def dequantized(value: ir.Value | None) -> Array | None:
     return np.asarray(row, np.float32).reshape(levels.shape)
 
 
+def origin(x: ir.Value | None) -> ir.Value | None:
+    """The value that x is a view of: quantizing commutes with what only moves numbers."""
+    node = None if x is None else x.producer()
+    while node is not None and node.op_type in _VIEWS and not node.domain:
+        x = node.inputs[0]
+        node = None if x is None else x.producer()
+    return x
+
+
+def floats(x: ir.Value | None, how: Encoding) -> ir.Value:
+    """What to quantize: x, or what it is the quantized form of."""
+    assert x is not None
+    back = dequantizer(x)
+    there = None if back is None or back.inputs[0] is None else back.inputs[0].producer()
+    if back is None or there is None or there.op_type != "QuantizeLinear" or there.domain:
+        return x
+    source = there.inputs[0]
+    same = encoding(x) == how and _same(there, back)
+    return source if same and source is not None and source.dtype == ir.DataType.FLOAT else x
+
+
+def _same(there: ir.Node, back: ir.Node) -> bool:
+    for index in (1, 2):
+        one, other = (operand(n, index) for n in (there, back))
+        left, right = data_of(one), data_of(other)
+        if one is not other and (left is None or right is None or not np.array_equal(left, right)):
+            return False
+    return True
+
+
+def settle(edit: Editor, weights: ir.Value | None) -> bool:
+    """Compute now the floats of a constant that is stored as levels, for all its users."""
+    back = _levels_of(weights)
+    arrays = [] if back is None else [a for v in back.inputs if (a := data_of(v)) is not None]
+    known = None if back is None else edit.inference.compute(back, arrays)[0]
+    if back is None or known is None:
+        return False
+    new = edit.constant(known, f"{back.outputs[0].name}.floats")
+    if back.inputs[0] is not None:
+        new.metadata_props.update(back.inputs[0].metadata_props)
+    edit.replace(back.outputs[0], new)
+    return True
+
+
+def _levels_of(weights: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear of constants that a matrix comes from."""
+    node = None if weights is None else weights.producer()
+    if node is not None and node.op_type == "Transpose":
+        weights = node.inputs[0]
+    back = dequantizer(weights)
+    constant = back is not None and all(v is None or data_of(v) is not None for v in back.inputs)
+    return back if constant else None
+
+
 def encoding(value: ir.Value | None) -> Encoding | str | None:
     """How a value is quantized; why the kernels cannot take it so; None: it is not quantized."""
     node = dequantizer(value)
@@ -113,24 +173,39 @@ def matrix(value: ir.Value | None, *, outputs_first: bool = False) -> Matrix | s
     levels = data_of(node.inputs[0]) if node is not None else None
     if node is None or levels is None or levels.ndim != 2:
         return None
+    found = _centred(node, levels, outputs_at=0 if turned else 1)
+    if isinstance(found, str) or not turned:
+        return found
+    return dataclasses.replace(found, levels=np.ascontiguousarray(found.levels.T))
+
+
+def taps(value: ir.Value | None) -> Matrix | str | None:
+    """The levels of a convolution's weight; why they are of no use; None: it is not quantized."""
+    node = dequantizer(value)
+    levels = data_of(node.inputs[0]) if node is not None else None
+    if node is None or levels is None or levels.ndim < 3:
+        return None
+    return _centred(node, levels, outputs_at=0)
+
+
+def _centred(node: ir.Node, levels: Array, outputs_at: int) -> Matrix | str:
     scale, zero = data_of(node.inputs[1]), data_of(operand(node, 2))
     if scale is None or (operand(node, 2) is not None and zero is None):
         return "the scale of its weights is not constant"
     if scale.dtype != np.float32 or node.attributes.get_int("block_size", 0):
         return "its weights have scales of blocks, or scales that are not float32"
-    outputs = levels.shape[0 if turned else 1]
-    axis = node.attributes.get_int("axis", 1) % 2
-    if scale.size > 1 and axis != (0 if turned else 1):
+    axis = node.attributes.get_int("axis", 1) % levels.ndim
+    if scale.size > 1 and axis != outputs_at:
         return "its weights have scales along the inputs"
     centred = levels.astype(np.int32)
     if zero is not None:
-        shape = [1, 1]
+        shape = [1] * levels.ndim
         shape[axis] = zero.size
         centred = centred - zero.astype(np.int32).reshape(shape)
     source = node.inputs[0]
     assert source is not None
-    whole = np.ascontiguousarray(centred.T if turned else centred)
-    return Matrix(whole, np.broadcast_to(scale.reshape(-1), (outputs,)), source)
+    scales = np.broadcast_to(scale.reshape(-1), (levels.shape[outputs_at],))
+    return Matrix(centred, scales, source)
 
 
 def signed(levels: Array) -> tuple[npt.NDArray[np.int8], int] | None:
@@ -176,16 +251,26 @@ def product(
     inputs = [x, stored, edit.constant(weights.scales.astype(np.float32), f"{name}.W_scale")]
     if bias is not None:
         inputs.append(edit.constant(bias.astype(np.float32), f"{name}.B"))
-    attributes = {"x_scale": how.scale, "x_zero_point": how.zero_point, "x_top": TOP}
-    made = dialect.node(edit.model, "QuantizedMatMul", inputs, attributes)
+    y = call(edit, before, "QuantizedMatMul", inputs, how.attributes())
+    return _raised(edit, before, x, y, lowered * weights.scales) if lowered else y
+
+
+def call(
+    edit: Editor,
+    before: ir.Node,
+    op_type: str,
+    inputs: Sequence[ir.Value],
+    attributes: Mapping[str, dialect.quantized.Attribute],
+) -> ir.Value:
+    """Insert a call of one of the dialect's products before a node; return its output."""
+    made = dialect.node(edit.model, op_type, inputs, attributes)
     assert before.graph is not None
     before.graph.insert_before(before, made)
-    made.name = edit.name(f"{name}.QuantizedMatMul")
+    made.name = edit.name(f"{before.name}.{op_type}")
     made.metadata_props.update(before.metadata_props)
     made.outputs[0].name = edit.name(f"{made.name}.out")
     edit.inference.infer(made)
-    y = made.outputs[0]
-    return _raised(edit, before, x, y, lowered * weights.scales) if lowered else y
+    return made.outputs[0]
 
 
 def _raised(edit: Editor, node: ir.Node, x: ir.Value, y: ir.Value, by: Array) -> ir.Value:

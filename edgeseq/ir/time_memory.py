@@ -48,7 +48,7 @@ def conv(node: ir.Node, line: Timeline) -> Sequence[Track]:
         raise MixesTimeError(f"its stride over time is {stride}")
     if (past, future, reach) == (0, 0, 0):
         return [time] * len(node.outputs)
-    if node.op_type != "Conv":
+    if node.op_type not in ("Conv", "QuantizedConv"):
         raise MixesTimeError("it looks at more than one step")
     trim = _trim_after(node, time.axis, future) if future else None
     if future and trim is None:
@@ -58,6 +58,13 @@ def conv(node: ir.Node, line: Timeline) -> Sequence[Track]:
     if past:
         line.pasts.append(Past(node, time.axis, 0, past, time.lead, trim))
     return [Along(time.axis, time.lead + past - reach)]
+
+
+def quantized_conv(node: ir.Node, line: Timeline) -> Sequence[Track]:
+    """A convolution of integers, all of whose steps have the same scale."""
+    if node.attributes.get_float("x_scale", 0.0) == 0:
+        raise MixesTimeError("its scale is that of all steps")
+    return conv(node, line)
 
 
 def _size(value: ir.Value | None, axis: int) -> int:

@@ -201,6 +201,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("GRU", "LSTM", "RNN"), time_memory.recurrence),
     "Scan": time_memory.scan,
     "edgeseq.LSTMP": time_memory.projected,
+    "edgeseq.QuantizedMatMul": _mat_mul,
+    "edgeseq.QuantizedConv": time_memory.quantized_conv,
     "Split": _split,
     "Expand": _expand,
 }

@@ -1,8 +1,6 @@
 """Which convolutions multiply integers, and what that takes.
 
-An integer convolution reads its input once more to quantize it. It pays where an output sums over
-many products and an input meets many outputs: measured with AVX2 and with VNNI, from 128 products
-and 32 outputs on. What is smaller has int8 weights and a float input.
+Those that are too small for it (`edgeseq/ir/dialect/conv.py`) have int8 weights and a float input.
 """
 
 from __future__ import annotations
@@ -12,16 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeseq.ir import dialect
+from edgeseq.ir.dialect.conv import SMALL, is_small
 from edgeseq.ir.edit import data_of
 from edgeseq.kernels import _quantized, conv_i8
 from edgeseq.quantize.layers import CONVOLUTION, Array, Layer
 from edgeseq.quantize.observers import Encoding
 from edgeseq.train import filter_banks
 
-LEAST_PRODUCTS, LEAST_OUTPUTS = 128, 32
 _MOSTLY_ZERO = 0.5  # of the weights of single pixels: they are left out in blocks instead
-_SMALL = f"fewer than {LEAST_PRODUCTS} products per output or {LEAST_OUTPUTS} outputs"
 
 
 def refusal(layer: Layer) -> str:
@@ -37,8 +33,8 @@ def refusal(layer: Layer) -> str:
         return "its bias is not constant"
     if w[0].size > _quantized.MOST_INPUTS:
         return f"{w[0].size} products do not fit 32 bits"
-    if w[0].size < LEAST_PRODUCTS or len(w) // node.attributes.get_int("group", 1) < LEAST_OUTPUTS:
-        return _SMALL
+    if is_small(w.shape, node.attributes.get_int("group", 1)):
+        return SMALL
     if w[0, 0].size == 1 and np.count_nonzero(w) < (1 - _MOSTLY_ZERO) * w.size:
         return "most of its weights are zero"
     # Sums over a spectrum's small numbers: what a filter bank is given keeps its precision.
@@ -50,29 +46,17 @@ def notes(layers: Sequence[Layer]) -> list[str]:
     """One line about those that are too small, of layers whose input may be an integer."""
     reasons = [(la.name, refusal(la)) for la in layers if la.kind == CONVOLUTION]
     banks = [f"{name}: weights only, {why}" for name, why in reasons if why.startswith("it is ")]
-    small = [name for name, why in reasons if why == _SMALL]
+    small = [name for name, why in reasons if why == SMALL]
     if not small:
         return banks
     names = ", ".join(small[:3]) + (", ..." if len(small) > 3 else "")
-    return [f"{len(small)} convolutions: weights only, {_SMALL} ({names})", *banks]
+    return [f"{len(small)} convolutions: weights only, {SMALL} ({names})", *banks]
 
 
 def has_known_image(layer: Layer) -> bool:
     """Whether each step has a whole input of its own, which a dynamic scale can be that of."""
     dims = list(layer.x.shape or ("",))
     return all(isinstance(d, int) for d in dims)
-
-
-def attributes(node: ir.Node, rank: int) -> dict[str, dialect.quantized.Attribute]:
-    """Those of QuantizedConv beside the scales, all of them written out."""
-    get = node.attributes
-    ones, zeros = (1,) * rank, (0,) * 2 * rank
-    return {
-        "group": int(get.get_int("group", 1)),
-        "strides": tuple(get.get_ints("strides", ones)),
-        "dilations": tuple(get.get_ints("dilations", ones)),
-        "pads": tuple(get.get_ints("pads", zeros)),
-    }
 
 
 def shift(w: Array, w8: Array, seen: Array, how: Encoding, groups: int) -> Array:

@@ -195,7 +195,7 @@ class Rewriter:
         w8 = weights.rounded(ordered, scheme, self.settings, rows)
         floats = convolutions.restored(w8.floats(), w, node)
         bias = data_of(node.inputs[2]) if len(node.inputs) > 2 else None
-        attributes = convolutions.attributes(node, w.ndim - 2)
+        attributes = dialect.conv.attributes(node, w.ndim - 2)
         mended = self.settings.correct_bias and x is not None
         if mended and x is not None:
             seen, groups = (
