@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import hashlib
 import shutil
 import subprocess
@@ -188,19 +189,24 @@ def outputs(library: Path, kernel: Kernel, case: Case) -> Array:
     return y
 
 
-SHIPPED = {"avx512-vnni", "avx512", "avx2", "c-gcc"}
+COMPARED = 3_000  # steps that numpy takes, too
+SHIPPED = {"avx512-vnni", "avx512", "avx2", "sse2", "c-one-lane", "c-gcc"}
 
 
-@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gru", "lstm"])
-def test_many_steps_have_one_hash(family: str, count: int, tmp_path: Path) -> None:
+def test_many_steps_have_one_hash(family: str, tmp_path: Path) -> None:
     """The state feeds back, so that one differing bit would change all that follows."""
-    kernel, case = steps(family, count)
-    want = digest(kernel.reference(case)["y"])
-    ran = []
+    kernel, case = steps(family, 100_000)
+    shorter = {"x": case.arrays["x"][: COMPARED * case.sizes["x_t"]]}
+    sizes = {**case.sizes, "T": COMPARED}
+    first = dataclasses.replace(case, sizes=sizes, arrays={**case.arrays, **shorter})
+    want = digest(kernel.reference(first)["y"])
+    found = {}
     for isa in _build.ISAS:
-        if isa.native and not isa.missing() and (isa.name in SHIPPED or count > 10_000):
-            library = build_for(case, isa, kernel, tmp_path)
-            assert digest(outputs(library, kernel, case)) == want, isa.name
-            ran.append(isa.name)
-    assert "c-gcc" in ran
+        if isa.name in SHIPPED and not isa.missing():
+            y = outputs(build_for(case, isa, kernel, tmp_path), kernel, case)
+            assert digest(y[: COMPARED * case.sizes["y_t"]]) == want, isa.name
+            found[isa.name] = digest(y)
+    assert "c-gcc" in found
+    assert len(set(found.values())) == 1, found

@@ -32,6 +32,8 @@ def usual(kernel: Kernel, isa: Isa) -> bool:
     return isa.name in USUAL and ("_nm" not in kernel.name or kernel.name.startswith("spmv"))
 
 
+# Other compilers' versions of what the others cover: by hand, with --measure.
+RARE = {"avx512-gcc", "c", "c-one-lane-gcc"}
 # An instruction set that adds int8 products changes no other kernel.
 EVERYWHERE = [
     pytest.param(
