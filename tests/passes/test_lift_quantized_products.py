@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeseq.ir import facts
 from edgeseq.pipeline import prepare
 
 INPUTS, OUTPUTS = 12, 7
@@ -21,7 +22,7 @@ def node(op_type: str, inputs: str, output: str, **attributes: Any) -> onnx.Node
     return helper.make_node(op_type, inputs.split(), [output], name=f"n_{output}", **attributes)
 
 
-def build(nodes: list[onnx.NodeProto], arrays: dict[str, Any], x: list[int]) -> onnx.ModelProto:
+def build(nodes: list[onnx.NodeProto], arrays: dict[str, Any], x: list[Any]) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "g",
@@ -93,6 +94,14 @@ def test_all_256_levels_keep_their_values(kind: type, zero: int, shape: tuple[in
     assert call.attributes["x_scale"].as_float() == np.float32(0.031)
     x = numbers(shape, zero + raised, 0.031)
     np.testing.assert_allclose(run(ir.to_proto(model), x), run(proto, x), rtol=2e-6, atol=2e-6)
+
+
+def test_over_an_open_time_axis_it_runs_step_by_step() -> None:
+    arrays = {**pair(np.uint8, 3), "w": weights(np.int8), "s": np.float32(0.013)}
+    nodes = [*QUANTIZED, node("DequantizeLinear", "w s", "v"), node("MatMul", "d v", "y")]
+    model, _ = lifted(build(nodes, arrays, [1, "T", INPUTS]))
+    assert ops(model) == ["QuantizedMatMul"]
+    assert facts.get(model, facts.NotStreamable) is None
 
 
 @pytest.mark.parametrize("turned", [False, True])
