@@ -2,7 +2,8 @@
 
 What comes quantized keeps its scales and is multiplied as integers: exact, where floats round every
 product. The input is handed over as it is for products (`lift-quantized-products`). Where floats
-are as fast, and where no kernel can, the convolution gets the floats of its weights.
+are as fast, the weights stay int8, for kernels that expand them, and the input is float; where no
+kernel can, the weights are float, too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class LiftQuantizedConvolutions(NodePass):
         if isinstance(found, ir.Value):
             edit.replace_node(node, found)
             return True
-        if not integers.settle(edit, node.inputs[1]):
+        kept = found == dialect.conv.SMALL and _levels_alone(node, edit, weights)
+        if not kept and not integers.settle(edit, node.inputs[1]):
             return found
         self.refuse(node, found)
         return True
@@ -60,6 +62,21 @@ def _lifted(node: ir.Node, edit: Editor, weights: Matrix) -> ir.Value | str:
         inputs.append(edit.constant(shift.astype(np.float32), f"{name}.B"))
     usual = dialect.conv.attributes(node, weights.levels.ndim - 2)
     return integers.call(edit, node, "QuantizedConv", inputs, {**usual, **how.attributes()})
+
+
+def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix | str) -> bool:
+    """Let a convolution of several columns read levels as kernels want them: int8 around zero."""
+    found = None if isinstance(weights, str) else integers.signed(weights.levels)
+    image = list(node.outputs[0].shape or ())[2:]
+    if isinstance(weights, str) or found is None or found[1] or all(dim == 1 for dim in image):
+        return False
+    levels = edit.constant(found[0], f"{node.name}.int8")
+    levels.metadata_props.update(weights.source.metadata_props)
+    scales = edit.constant(weights.scales, f"{node.name}.W_scale")
+    floats = edit.emit(node, "DequantizeLinear", [levels, scales], {"axis": 0})
+    floats.const_value = None  # it stays levels
+    node.replace_input_with(1, floats)
+    return True
 
 
 def _refusal(w: Array, group: int) -> str:

@@ -139,6 +139,7 @@ def test_padding_and_views_in_between() -> None:
     [
         ([1, 8, 9], levels((40, 8, 3)), {}, "fewer than 128 products"),
         ([1, 128, 9], levels((31, 128, 1)), {}, "or 32 outputs"),
+        ([1, 128, 9], levels((31, 128, 1), np.uint8), {}, "fewer than 128 products"),
         ([1, 64, 9], levels((64, 1, 3)), {"group": 64}, "fewer than 128 products"),
         (
             [1, 128, 9],
@@ -150,7 +151,7 @@ def test_padding_and_views_in_between() -> None:
         ([1, 128, 9], np.zeros((32, 128, 1), np.uint8), {"zero": 3}, ""),
     ],
 )
-def test_the_others_get_floats_and_say_why(
+def test_the_others_have_a_float_input_and_say_why(
     shape: list[int], w: np.ndarray, more: dict[str, Any], why: str
 ) -> None:
     proto = quantized(shape, w, **more)
@@ -161,9 +162,18 @@ def test_the_others_get_floats_and_say_why(
     np.testing.assert_allclose(run(ir.to_proto(model), x), want, rtol=2e-5, atol=2e-5)
     if not why:
         return
-    assert ops == ["QuantizeLinear", "DequantizeLinear", "Conv"]
+    levels_alone = ["DequantizeLinear"] * ("fewer" in refusals[0])
+    assert ops == ["QuantizeLinear", "DequantizeLinear", *levels_alone, "Conv"]
     assert len(refusals) == 1
+    weight = list(model.graph)[-1].inputs[1]
+    assert weight is not None
+    assert weight.is_initializer() != bool(levels_alone)
     assert why in refusals[0]
+
+
+def test_a_small_one_of_one_pixel_is_a_product_of_floats() -> None:
+    model, _ = lifted(quantized([1, 40, 3], levels((8, 40, 3))))
+    assert "Gemm" in [one.op_type for one in model.graph]
 
 
 def test_weights_alone_are_floats_for_the_passes_in_between() -> None:

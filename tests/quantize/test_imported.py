@@ -128,6 +128,7 @@ def test_compiled_convolutions_are_what_onnx_runtime_computes(how: str, tmp_path
     source = quantized(how, convolutions(tmp_path / "m.onnx"), IMAGE)
     kernels, want, got = both(source, IMAGE)
     assert kernels.count("conv_i8") == 2
+    assert "conv_depthwise_w8" in kernels
     level = np.unique(want)
     assert np.abs(want - got).max() <= 1.01 * np.diff(level).min()
     assert (np.abs(want - got) > 1e-5).mean() < 0.01
