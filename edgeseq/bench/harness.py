@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgeseq.bench import memory
+
 Array = npt.NDArray[Any]
 
 
@@ -133,6 +135,26 @@ def single_calls(
         {name: Latency.of(np.concatenate(values)) for name, values in warm.items() if values},
         {name: Spread.of(values) for name, values in alone.items() if values},
     )
+
+
+class Called:
+    """The part of a side that is the same for all that Python calls: `_call(index)` is a call."""
+
+    def _call(self, index: int) -> object:
+        raise NotImplementedError
+
+    def time(self, calls: int) -> float:
+        """See `Side`."""
+        return loop(self._call, calls)
+
+    def each(self, calls: int) -> Array:
+        """See `Side`."""
+        return each(self._call, calls)
+
+    def cold(self) -> float:
+        """See `Side`."""
+        memory.evict()
+        return float(each(self._call, 1)[0])
 
 
 def loop(call: Callable[[int], object], calls: int) -> float:

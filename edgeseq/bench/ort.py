@@ -18,7 +18,7 @@ NEWEST_IR = 13  # what ONNX Runtime 1.31 reads
 InputType = tuple[np.dtype[Any], tuple[int | str | None, ...]]
 
 
-class OnnxRuntime:
+class OnnxRuntime(harness.Called):
     """A session with default optimisations over prepared bindings.
 
     Two sets of state memory take turns: one call reads the first and writes the second, the next
@@ -68,14 +68,6 @@ class OnnxRuntime:
         """Go back to the initial state."""
         for name, value in self._initial.items():
             self._states[0][name][...] = value
-
-    def time(self, calls: int) -> float:
-        """See `harness.Side`."""
-        return harness.loop(self._call, calls)
-
-    def each(self, calls: int) -> Array:
-        """See `harness.Side`."""
-        return harness.each(self._call, calls)
 
     def cold(self) -> float:
         """See `harness.Side`; what leads to the call, the interpreter above all, stays warm."""

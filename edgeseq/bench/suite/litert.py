@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from edgeseq.bench import harness, memory
-from edgeseq.bench.harness import Array, Side
+from edgeseq.bench.harness import Array, Called, Side
 from edgeseq.bench.suite.problem import Problem
 
 
@@ -27,7 +26,7 @@ def side(problem: Problem) -> Side | str:
     return _Litert(weights[:, :, 0, 0], problem.frames[0]["x"], problem.model)
 
 
-class _Litert:
+class _Litert(Called):
     """A convolution in LiteRT's own layout, channels last.
 
     Args:
@@ -49,19 +48,6 @@ class _Litert:
 
     def reset(self) -> None:
         """There is no state."""
-
-    def time(self, calls: int) -> float:
-        """See `harness.Side`."""
-        return harness.loop(self._call, calls)
-
-    def each(self, calls: int) -> Array:
-        """See `harness.Side`."""
-        return harness.each(self._call, calls)
-
-    def cold(self) -> float:
-        """See `harness.Side`."""
-        memory.evict()
-        return float(harness.each(self._call, 1)[0])
 
     def outputs(self, calls: int) -> dict[str, Array]:
         """See `harness.Side`; channels first, as ours are."""

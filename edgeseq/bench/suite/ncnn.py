@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
-from edgeseq.bench import harness, memory
-from edgeseq.bench.harness import Array, Side
+from edgeseq.bench.harness import Array, Called, Side
 from edgeseq.bench.suite.problem import Problem
 
 # ncnn's order of gates in ONNX's, and its operator with (input, output) of each state.
@@ -34,7 +33,7 @@ def side(problem: Problem) -> Side | str:
     return _Ncnn(operator, constants, problem)
 
 
-class _Ncnn:
+class _Ncnn(Called):
     """One recurrent layer.
 
     Args:
@@ -68,19 +67,6 @@ class _Ncnn:
     def reset(self) -> None:
         """Go back to the initial state."""
         self._states = {name: self._mat(value) for name, value in self._initial.items()}
-
-    def time(self, calls: int) -> float:
-        """See `harness.Side`."""
-        return harness.loop(self._call, calls)
-
-    def each(self, calls: int) -> Array:
-        """See `harness.Side`."""
-        return harness.each(self._call, calls)
-
-    def cold(self) -> float:
-        """See `harness.Side`."""
-        memory.evict()
-        return float(harness.each(self._call, 1)[0])
 
     def outputs(self, calls: int) -> dict[str, Array]:
         """See `harness.Side`."""
