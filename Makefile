@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
-JOBS ?= 2
+JOBS ?= 3
 MODELS ?=
 
 BIN := $(VENV)/bin
