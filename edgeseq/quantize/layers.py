@@ -15,6 +15,7 @@ from edgeseq.ir import facts
 from edgeseq.ir.edit import data_of
 from edgeseq.ir.infer import describe
 from edgeseq.ir.passes import walk
+from edgeseq.train import filter_banks
 
 Array = npt.NDArray[Any]
 
@@ -142,7 +143,9 @@ def _linear(node: ir.Node) -> Layer | str:
         return ""
     if weight.ndim != 2:
         return f"its weight has rank {weight.ndim}"
-    return Layer(node, LINEAR, (1,), "; ".join(_odd_gemm(node)))
+    bank = filter_banks.kind(weight)  # what follows takes logarithms of its small outputs
+    why = [*_odd_gemm(node), *([f"it is {bank}"] if bank else [])]
+    return Layer(node, LINEAR, (1,), "; ".join(why))
 
 
 def _odd_gemm(node: ir.Node) -> Iterator[str]:

@@ -248,6 +248,18 @@ def test_nothing_to_quantize() -> None:
         quantize(model, "int8")
 
 
+def test_a_filter_bank_keeps_its_input() -> None:
+    bands = np.zeros((128, 10), np.float32)
+    for band in range(10):
+        bands[band * 12 : band * 12 + 20, band] = np.hanning(22)[1:-1]
+    text = "pool (float[1, 128] x) => (float[1, 10] y) <float[128, 10] W> { y = MatMul (x, W) }"
+    model = build(text, {})
+    model.graph.initializers["W"].const_value = ir.tensor(bands, name="W")
+    done = quantize(model, "int8")
+    assert [(c.scheme, c.activations) for c in done.changes] == [("w8", "float")]
+    assert any(note.endswith("(it is a bank of band filters)") for note in done.notes)
+
+
 def test_without_samples_it_says_what_falls_back() -> None:
     done: Quantized = quantize(step_model(), "int8")
     assert "no calibration samples: activations are scaled step by step (dynamic)" in done.notes
