@@ -29,14 +29,22 @@ class LiftQuantizedConvolutions(NodePass):
         weights = integers.taps(node.inputs[1])
         if weights is None:
             return False
-        found = weights if isinstance(weights, str) else _lifted(node, edit, weights)
+        if isinstance(weights, str):
+            return self._in_floats(node, edit, weights)
+        found = _lifted(node, edit, weights)
         if isinstance(found, ir.Value):
             edit.replace_node(node, found)
             return True
-        kept = found == dialect.conv.SMALL and _levels_alone(node, edit, weights)
-        if not kept and not integers.settle(edit, node.inputs[1]):
-            return found
-        self.refuse(node, found)
+        if found == dialect.conv.SMALL and _levels_alone(node, edit, weights):
+            self.refuse(node, found)
+            return True
+        return self._in_floats(node, edit, found)
+
+    def _in_floats(self, node: ir.Node, edit: Editor, why: str) -> bool | str:
+        """Refuse a node, and compute its weights now."""
+        if not integers.settle(edit, node.inputs[1]):
+            return why
+        self.refuse(node, why)
         return True
 
 
@@ -64,19 +72,11 @@ def _lifted(node: ir.Node, edit: Editor, weights: Matrix) -> ir.Value | str:
     return integers.call(edit, node, "QuantizedConv", inputs, {**usual, **how.attributes()})
 
 
-def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix | str) -> bool:
-    """Let a convolution of several columns read levels as kernels want them: int8 around zero."""
-    found = None if isinstance(weights, str) else integers.signed(weights.levels)
+def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix) -> bool:
+    """Let a convolution of several columns expand its levels itself."""
     image = list(node.outputs[0].shape or ())[2:]
-    if isinstance(weights, str) or found is None or found[1] or all(dim == 1 for dim in image):
-        return False
-    levels = edit.constant(found[0], f"{node.name}.int8")
-    levels.metadata_props.update(weights.source.metadata_props)
-    scales = edit.constant(weights.scales, f"{node.name}.W_scale")
-    floats = edit.emit(node, "DequantizeLinear", [levels, scales], {"axis": 0})
-    floats.const_value = None  # it stays levels
-    node.replace_input_with(1, floats)
-    return True
+    several = any(dim != 1 for dim in image)
+    return several and integers.keep_levels(edit, node, weights, axis=0)
 
 
 def _refusal(w: Array, group: int) -> str:

@@ -78,19 +78,12 @@ def _by_levels(
 
 
 def _levels_alone(node: ir.Node, edit: Editor, weights: Matrix) -> bool:
-    """Let a product read levels as the kernels want them: int8 [inputs, outputs], no zero point."""
+    """Let a product whose levels have a zero point expand them itself."""
     back = integers.dequantizer(node.inputs[1])
     plain = back is not None and integers.operand(back, 2) is None
-    found = integers.signed(weights.levels)
-    if plain or found is None or found[1] or node.op_type == "Gemm":
+    if plain or node.op_type == "Gemm":
         return False
-    levels = edit.constant(found[0], f"{weights.source.name}.int8")
-    levels.metadata_props.update(weights.source.metadata_props)
-    scales = edit.constant(weights.scales, f"{weights.source.name}.scale")
-    floats = edit.emit(node, "DequantizeLinear", [levels, scales], {"axis": 1})
-    floats.const_value = None  # it stays levels
-    node.replace_input_with(1, floats)
-    return True
+    return integers.keep_levels(edit, node, weights, axis=1)
 
 
 def _weights(node: ir.Node) -> Matrix | str | None:

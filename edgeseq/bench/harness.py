@@ -7,6 +7,7 @@ the slower side, whose rounds are longer.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -137,11 +138,11 @@ def single_calls(
     )
 
 
-class Called:
+class Called(abc.ABC):
     """The part of a side that is the same for all that Python calls: `_call(index)` is a call."""
 
-    def _call(self, index: int) -> object:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _call(self, index: int) -> object: ...
 
     def time(self, calls: int) -> float:
         """See `Side`."""

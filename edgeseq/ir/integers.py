@@ -115,6 +115,30 @@ def _same(there: ir.Node, back: ir.Node) -> bool:
     return True
 
 
+def keep_levels(edit: Editor, node: ir.Node, weights: Matrix, axis: int) -> bool:
+    """Let a node read its weights as int8 around zero, one scale per output.
+
+    Args:
+        edit: Of the graph.
+        node: Has the weights as its second input.
+        weights: Their levels.
+        axis: Of the outputs.
+
+    Returns:
+        False where int8 does not hold the levels; the node is as it was.
+    """
+    found = signed(weights.levels)
+    if found is None or found[1]:
+        return False
+    levels = edit.constant(found[0], f"{weights.source.name}.int8")
+    levels.metadata_props.update(weights.source.metadata_props)
+    scales = edit.constant(weights.scales, f"{weights.source.name}.scale")
+    floats = edit.emit(node, "DequantizeLinear", [levels, scales], {"axis": axis})
+    floats.const_value = None  # it stays levels
+    node.replace_input_with(1, floats)
+    return True
+
+
 def settle(edit: Editor, weights: ir.Value | None) -> bool:
     """Compute now the floats of a constant that is stored as levels, for all its users."""
     back = _levels_of(weights)

@@ -15,7 +15,6 @@ from edgeseq.ir.edit import data_of
 from edgeseq.kernels import _quantized, conv_i8
 from edgeseq.quantize.layers import CONVOLUTION, Array, Layer
 from edgeseq.quantize.observers import Encoding
-from edgeseq.train import filter_banks
 
 _MOSTLY_ZERO = 0.5  # of the weights of single pixels: they are left out in blocks instead
 
@@ -37,20 +36,16 @@ def refusal(layer: Layer) -> str:
         return SMALL
     if w[0, 0].size == 1 and np.count_nonzero(w) < (1 - _MOSTLY_ZERO) * w.size:
         return "most of its weights are zero"
-    # Sums over a spectrum's small numbers: what a filter bank is given keeps its precision.
-    bank = filter_banks.kind(w.reshape(len(w), -1))
-    return f"it is {bank}" if bank else ""
+    return ""
 
 
 def notes(layers: Sequence[Layer]) -> list[str]:
     """One line about those that are too small, of layers whose input may be an integer."""
-    reasons = [(la.name, refusal(la)) for la in layers if la.kind == CONVOLUTION]
-    banks = [f"{name}: weights only, {why}" for name, why in reasons if why.startswith("it is ")]
-    small = [name for name, why in reasons if why == SMALL]
+    small = [la.name for la in layers if la.kind == CONVOLUTION and refusal(la) == SMALL]
     if not small:
-        return banks
+        return []
     names = ", ".join(small[:3]) + (", ..." if len(small) > 3 else "")
-    return [f"{len(small)} convolutions: weights only, {SMALL} ({names})", *banks]
+    return [f"{len(small)} convolutions: weights only, {SMALL} ({names})"]
 
 
 def has_known_image(layer: Layer) -> bool:

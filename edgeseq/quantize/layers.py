@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeseq.ir import facts
+from edgeseq.ir import facts, filter_banks
 from edgeseq.ir.edit import data_of
 from edgeseq.ir.infer import describe
 from edgeseq.ir.passes import walk
-from edgeseq.train import filter_banks
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +35,7 @@ class Layer:
         node: The node.
         kind: `recurrent`, `linear`, `convolution` or `embedding`.
         slots: Which of its inputs are the weights.
-        why_float: Why its activations cannot be quantized; empty where they can.
+        why_float: Why its activations cannot or should not be quantized; empty otherwise.
     """
 
     node: ir.Node
@@ -110,19 +109,19 @@ def _layer(node: ir.Node) -> Layer | str:
         case "MatMul" | "Gemm":
             return _linear(node)
         case "Conv" | "ConvTranspose":
-            return _weighted(node, CONVOLUTION, 1, 3)
+            return _convolution(node)
         case "Gather":
             return _embedding(node)
     return ""
 
 
-def _weighted(node: ir.Node, kind: str, slot: int, least: int) -> Layer | str:
-    weight = data_of(node.inputs[slot])
+def _convolution(node: ir.Node) -> Layer | str:
+    weight = data_of(node.inputs[1])
     if weight is None or weight.dtype != np.float32:
         return ""
-    if weight.ndim < least:
+    if weight.ndim < 3:
         return f"its weight has rank {weight.ndim}"
-    return Layer(node, kind, (slot,))
+    return Layer(node, CONVOLUTION, (1,), _bank(weight.reshape(len(weight), -1)))
 
 
 def _embedding(node: ir.Node) -> Layer | str:
@@ -143,9 +142,14 @@ def _linear(node: ir.Node) -> Layer | str:
         return ""
     if weight.ndim != 2:
         return f"its weight has rank {weight.ndim}"
-    bank = filter_banks.kind(weight)  # what follows takes logarithms of its small outputs
-    why = [*_odd_gemm(node), *([f"it is {bank}"] if bank else [])]
-    return Layer(node, LINEAR, (1,), "; ".join(why))
+    why = [*_odd_gemm(node), _bank(weight)]
+    return Layer(node, LINEAR, (1,), "; ".join(filter(None, why)))
+
+
+def _bank(matrix: Array) -> str:
+    """Small numbers beside large ones matter to a filter bank: logarithms follow it."""
+    kind = filter_banks.kind(matrix)
+    return f"it is {kind}" if kind else ""
 
 
 def _odd_gemm(node: ir.Node) -> Iterator[str]:

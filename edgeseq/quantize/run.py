@@ -100,7 +100,7 @@ def quantize(
     notes += [
         f"{layer.name}: weights only, its input spans more than int8 holds"
         for layer, one in chosen
-        if one.activations and rewriter.erased(layer)
+        if one.activations and not layer.why_float and rewriter.erased(layer)
     ]
     notes += convolutions.notes([layer for layer, one in chosen if one.activations])
     changes = []

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseq.errors import UsageError
+from edgeseq.ir import filter_banks
 from edgeseq.ir.patterns import Mask, Pattern
 from edgeseq.registry import hint
-from edgeseq.train import allocation, filter_banks, prunable
+from edgeseq.train import allocation, prunable
 from edgeseq.train.calibration import Sample
 from edgeseq.train.criteria import Criterion, criterion
 from edgeseq.train.evidence import Evidence

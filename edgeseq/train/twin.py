@@ -20,10 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeseq.ir import facts
+from edgeseq.ir import facts, filter_banks
 from edgeseq.ir.dialect import DOMAIN, H_SCALE
 from edgeseq.ir.edit import data_of, sole_user
-from edgeseq.train import filter_banks
 from edgeseq.train.fake import TOP4, TOP8, Fakes, Levels, Weight
 
 Array = npt.NDArray[Any]

@@ -1,6 +1,6 @@
 """Errors of quantized models of other people, over audio that calibration has not heard.
 
-    python tests/quantize/measure.py MODELS [--only dtln] [--scheme w4g32] [--set rounding=gptq ...]
+    python -m tests.quantize.measure MODELS [--only dtln] [--scheme w4g32] [--set rounding=gptq ...]
 
 MODELS is the folder with `DTLN`, `gtcrn` and `silero-vad`. One line per model: what changed, and
 how far its output is from the float model's.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,22 +26,10 @@ from edgeseq.ir.settings import Settings as Sizes
 from edgeseq.pipeline import PASSES, prepare
 from edgeseq.quantize import Settings, quantize
 from edgeseq.quantize.calibrate import Runner
+from tests.quantize import audio
 
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]
-
-
-def _beside(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-audio = _beside("audio")
 
 
 @dataclasses.dataclass(frozen=True)

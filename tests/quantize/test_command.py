@@ -104,7 +104,9 @@ def test_nothing_is_learned_from_what_is_held_out(tmp_path: Path) -> None:
     usual, loud = clip(tmp_path, "a", 1), clip(tmp_path, "b", 2, gain=30)
     alone = model()
     held = model()
-    quiet = lambda _: None  # noqa: E731
+
+    def quiet(_: object) -> None: ...
+
     options = QuantizeOptions("int8")
     command.apply(alone, options, SparsityOptions(calibrate=(usual,)), 0, quiet)
     data = SparsityOptions(calibrate=(usual, loud), hold_out=True)

@@ -105,10 +105,10 @@ def test_a_fourier_transform_keeps_its_input() -> None:
     weight = model.graph.initializers["W"]
     weight.const_value = ir.tensor(rows[:, None].astype(np.float32), name="W")
     (layer,) = layers.find(model)[0]
-    assert convolutions.refusal(layer) == "it is a Fourier transform"
+    assert layer.why_float == "it is a Fourier transform"
     done = quantize(model, "int8")
     assert [(c.scheme, c.activations) for c in done.changes] == [("w8", "float")]
-    assert any(note.endswith("weights only, it is a Fourier transform") for note in done.notes)
+    assert any(note.endswith("weights only (it is a Fourier transform)") for note in done.notes)
 
 
 def test_single_pixels_that_are_mostly_zero_are_left_to_blocks() -> None:

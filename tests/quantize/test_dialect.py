@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,22 +16,9 @@ from edgeseq.kernels import _exact
 from edgeseq.interp import Interpreter
 from edgeseq.ir import dialect
 from edgeseq.ir.dialect import exact
+from tests.quantize import reference
 
 Array = npt.NDArray[Any]
-
-
-def _load(name: str) -> Any:
-    """Import a module that stands beside this file."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = _load("reference")
 
 
 def model_of(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +9,9 @@ import numpy as np
 import pytest
 
 from edgeseq.quantize import Settings
+from tests.quantize import measure
 
 pytestmark = pytest.mark.slow
-
-
-def _beside(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-measure = _beside("measure")
 
 
 def both(case: Any, scheme: str = "int8", **settings: Any) -> tuple[Any, Any]:

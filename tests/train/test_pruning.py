@@ -8,7 +8,7 @@ from edgeseq.errors import BudgetError, UsageError
 from edgeseq.ir import facts
 from edgeseq.train import allocation, calibration, prunable
 from edgeseq.train.pruning import Pruner, Request, prune
-from tests.train.conftest import model, value
+from tests.train.conftest import model, tensor, value
 
 
 @pytest.fixture
@@ -143,3 +143,19 @@ def test_the_model_still_runs_and_differs_by_what_is_said(step_model, samples):
     ys = [Evidence(m, [], samples).outputs() for m in (dense, step_model)]
     assert max(relative_errors(*ys).values()) == pytest.approx(done.output_error)
     assert np.isfinite(ys[1][0]["y"]).all()
+
+
+def test_transforms_stay_dense_unless_named():
+    turns = 2 * np.pi * np.outer(np.arange(65), np.arange(128)) / 128
+    dft = np.concatenate([np.cos(turns), -np.sin(turns)])
+    weight = tensor("bank", 128, 130)
+    weight.const_value = ir.tensor(np.ascontiguousarray(dft.T, np.float32), name="bank")
+    one = ir.node("MatMul", [value("x", 4, 128), weight])
+    two = ir.node("MatMul", [one.outputs[0], tensor("head", 130, 32)])
+    two.outputs[0].name = "y"
+    made = model(list(one.inputs[:1]), [one, two], list(two.outputs))
+    done = prune(made, Request(0.5))
+    assert [row.name for row in done.rows] == ["head"]
+    assert done.skipped[0].reason == "it is a Fourier transform, not learnt"
+    done = prune(made, Request(0.5, densities={"bank": 0.5}))
+    assert {row.name for row in done.rows} == {"head", "bank"}

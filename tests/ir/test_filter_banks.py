@@ -1,12 +1,9 @@
 """Transforms are told from learnt weights."""
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
-from edgeseq.train import filter_banks
-from edgeseq.train.pruning import Request, prune
-from tests.train.conftest import model, tensor, value
+from edgeseq.ir import filter_banks
 
 N = np.arange(128)
 ANGLES = 2 * np.pi * np.outer(np.arange(65), N) / 128
@@ -32,17 +29,3 @@ def test_learnt_weights_are_neither():
     smooth = np.cumsum(random.normal(size=(64, 64)), axis=1)
     assert filter_banks.kind(smooth - smooth.mean()) is None
     assert filter_banks.kind(np.zeros((64, 64))) is None
-
-
-def test_they_stay_dense_unless_named():
-    weight = tensor("bank", 128, 130)
-    weight.const_value = ir.tensor(np.ascontiguousarray(DFT.T, np.float32), name="bank")
-    one = ir.node("MatMul", [value("x", 4, 128), weight])
-    two = ir.node("MatMul", [one.outputs[0], tensor("head", 130, 32)])
-    two.outputs[0].name = "y"
-    made = model(list(one.inputs[:1]), [one, two], list(two.outputs))
-    done = prune(made, Request(0.5))
-    assert [row.name for row in done.rows] == ["head"]
-    assert done.skipped[0].reason == "it is a Fourier transform, not learnt"
-    done = prune(made, Request(0.5, densities={"bank": 0.5}))
-    assert {row.name for row in done.rows} == {"head", "bank"}
