@@ -22,6 +22,7 @@ from edgeseq.search.trial import Measured, Point
 
 NAME = "edgeseq"
 _POPULATION = 24
+_PAUSE = 2.0  # seconds in which another process finishes making a database
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Study:
             p.name: CategoricalDistribution(list(p.choices)) for p in places
         }
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study = _open(storage)
+        self._study = open_study(storage)
         known = self._study.user_attrs.get("fingerprint")
         if known not in (None, fingerprint):
             raise UsageError(
@@ -170,16 +171,19 @@ class Study:
             raise
 
 
-def _open(storage: str | None) -> optuna.Study:
+def open_study(storage: str | None) -> optuna.Study:
+    """Make a study, or join the one in a file or database; None: in memory.
+
+    Raises:
+        ToolchainError: The database's driver is not installed.
+        UsageError: The storage cannot be used.
+    """
     directions = [StudyDirection.MINIMIZE] * 3
     if storage is None:
         return optuna.create_study(directions=directions)
     url = storage if "://" in storage else f"sqlite:///{Path(storage).resolve()}"
     try:
-        store = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-        return optuna.create_study(
-            storage=store, study_name=NAME, directions=directions, load_if_exists=True
-        )
+        return _shared(url, directions)
     except ImportError as error:
         raise ToolchainError(
             f"the driver of '{url.partition(':')[0]}' is missing",
@@ -190,6 +194,22 @@ def _open(storage: str | None) -> optuna.Study:
         raise UsageError(
             f"cannot use the storage '{storage}'", why=str(error).partition("\n")[0]
         ) from None
+
+
+def _shared(url: str, directions: list[StudyDirection]) -> optuna.Study:
+    """Make or join a study; of several that make its tables at once, all but one fail at first."""
+    try:
+        return _joined(url, directions)
+    except sqlalchemy.exc.SQLAlchemyError:
+        time.sleep(_PAUSE)
+        return _joined(url, directions)
+
+
+def _joined(url: str, directions: list[StudyDirection]) -> optuna.Study:
+    store = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    return optuna.create_study(
+        storage=store, study_name=NAME, directions=directions, load_if_exists=True
+    )
 
 
 def _measured(trial: FrozenTrial) -> Measured:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import onnx
@@ -21,6 +24,7 @@ from edgeseq.options import CompileOptions, QuantizeOptions, SearchOptions, Spar
 from edgeseq.quantize import command as quantization
 from edgeseq.search import command, pareto
 from edgeseq.search.space import Costs
+from edgeseq.search.study import open_study
 from edgeseq.train.compress import compress
 
 STATES = (("h", "h_out"), ("c", "c_out"))
@@ -108,7 +112,7 @@ def test_a_search_goes_on_after_a_kill(small: onnx.ModelProto, clip: str, tmp_pa
     flags += f"--storage {storage} --trials 500 --densities 0.5 -o {tmp_path / 'out'} -q"
     process = subprocess.Popen([sys.executable, "-m", "edgeseq.cli", *flags.split()])
     end = time.monotonic() + 120
-    while len(before := _complete(storage)) < 4 and time.monotonic() < end:
+    while _count(storage) < 4 and time.monotonic() < end:
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
@@ -130,14 +134,28 @@ def test_a_search_goes_on_after_a_kill(small: onnx.ModelProto, clip: str, tmp_pa
         api.search_model(model, options(clip, tmp_path / "new"), other)
 
 
-def _complete(storage: Path) -> list[dict[str, str]]:
-    if not storage.exists():
-        return []
+def _count(storage: Path) -> int:
+    """How many trials are complete; looking makes no tables, as optuna would."""
     try:
-        study = optuna.load_study(study_name="edgeseq", storage=f"sqlite:///{storage}")
-        return [t.params for t in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))]
-    except Exception:  # its tables are being made
-        return []
+        with contextlib.closing(sqlite3.connect(f"file:{storage}?mode=ro", uri=True)) as base:
+            (found,) = base.execute(
+                "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+            ).fetchone()
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+    return int(found)
+
+
+def _complete(storage: Path) -> list[dict[str, str]]:
+    study = optuna.load_study(study_name="edgeseq", storage=f"sqlite:///{storage}")
+    return [t.params for t in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))]
+
+
+def test_several_start_at_once(tmp_path: Path) -> None:
+    storage = str(tmp_path / "study.db")
+    with ThreadPoolExecutor(4) as pool:
+        studies = list(pool.map(lambda _: open_study(storage), range(4)))
+    assert len({one.study_name for one in studies}) == 1
 
 
 def test_bad_requests_are_named(prepared: ir.Model, clip: str, costs: Costs) -> None:
