@@ -1,4 +1,4 @@
-"""Where compiled kernels run: in this process, under QEMU, or as WebAssembly.
+"""Where compiled kernels run: here, under QEMU, as WebAssembly, or watched by sanitizers.
 
 A machine takes the memory of one call as blocks of whole pages and gives them back as the call
 left them. Around every block there is memory that must not be touched: pages without access where
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from edgeseq.kernels._build import Isa
+from edgeseq.kernels._build import ISAS
 from edgeseq.kernels._family import Array
 
 GUARD = 0xA5
@@ -24,8 +24,19 @@ PAGE = mmap.PAGESIZE
 Pointer = tuple[int, int] | None  # block and offset in it; None: a null pointer
 
 
+SANITIZED = "sanitized"  # in the place of an instruction set's name
+
+
 class Machine(Protocol):
-    """Calls a kernel."""
+    """Calls a kernel.
+
+    Args:
+        page: Blocks are multiples of so many bytes.
+        ends: At which ends of a block accesses beyond it are seen; False: at its start.
+    """
+
+    page: int
+    ends: tuple[bool, ...]
 
     def call(
         self, name: str, sizes: Sequence[int], blocks: Sequence[Array], pointers: Sequence[Pointer]
@@ -35,6 +46,8 @@ class Machine(Protocol):
 
 class Native:
     """A shared library in this process: touching what is not its own is a segmentation fault."""
+
+    page, ends = PAGE, (True, False)
 
     def __init__(self, library: Path) -> None:
         self.library = ctypes.CDLL(str(library))
@@ -64,14 +77,15 @@ class Native:
                 assert self.libc.mprotect(at, PAGE, mode) == 0
 
 
-class Qemu:
-    """A program under QEMU's user emulation, made of the kernels and `driver.c`."""
+class Program:
+    """A program made of the kernels and `driver.c`, under QEMU, or `sanitized.c`."""
 
-    def __init__(self, program: Path, emulator: Sequence[str], names: Sequence[str]) -> None:
+    ends: tuple[bool, ...] = (True, False)
+
+    def __init__(self, command: Sequence[str], names: Sequence[str], page: int = PAGE) -> None:
         self.names = list(names)
-        self.process = subprocess.Popen(
-            [*emulator, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self.page = page
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def call(
         self, name: str, sizes: Sequence[int], blocks: Sequence[Array], pointers: Sequence[Pointer]
@@ -88,12 +102,14 @@ class Qemu:
         for block in blocks:
             there = self.process.stdout.read(len(block))
             if len(there) != len(block):
-                raise ChildProcessError(f"the emulated program ended: {self.process.wait()}")
+                raise ChildProcessError(f"the program ended: {self.process.wait()}")
             block[:] = np.frombuffer(there, np.uint8)
 
 
 class Wasm:
     """A module under wasmtime; what it touches outside of the blocks shows in guard bytes."""
+
+    page, ends = PAGE, (True, False)
 
     def __init__(self, module: Path) -> None:
         import wasmtime
@@ -135,10 +151,22 @@ class Wasm:
         return np.frombuffer(kind.from_address(address), np.uint8)
 
 
-def start(isa: Isa, library: Path, names: Sequence[str]) -> Machine:
+class Sanitized(Program):
+    """A program with AddressSanitizer, which sees the byte after a block of any size."""
+
+    ends = (True,)
+
+    def __init__(self, program: Path, names: Sequence[str]) -> None:
+        super().__init__([str(program)], names, page=64)  # what scratch is aligned to
+
+
+def start(isa: str, library: Path, names: Sequence[str]) -> Machine:
     """The machine for what was compiled for an instruction set."""
-    if isa.runner == "wasmtime":
+    if isa == SANITIZED:
+        return Sanitized(library, names)
+    found = next(i for i in ISAS if i.name == isa)
+    if found.runner == "wasmtime":
         return Wasm(library)
-    if isa.emulator:
-        return Qemu(library, isa.emulator, names)
+    if found.emulator:
+        return Program([*found.emulator, str(library)], names)
     return Native(library)

@@ -8,14 +8,13 @@ one, with guard words up to the page's end. The last line printed names the case
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from edgeseq.kernels._build import ISAS
 from edgeseq.kernels._family import UNTOUCHED, Array, Case, Kernel, Role
-from machines import GUARD, PAGE, Machine, Pointer, start
+from machines import GUARD, Machine, Pointer, start
 
 from edgeseq import registry
 
@@ -23,9 +22,9 @@ from edgeseq import registry
 class Memory:
     """Whole pages with an array at their end (or start), and guard bytes in what is left."""
 
-    def __init__(self, content: Array, *, at_end: bool) -> None:
+    def __init__(self, content: Array, page: int, *, at_end: bool) -> None:
         content = np.ascontiguousarray(content)
-        self.block = np.full(-(-max(content.nbytes, 1) // PAGE) * PAGE, GUARD, np.uint8)
+        self.block = np.full(-(-max(content.nbytes, 1) // page) * page, GUARD, np.uint8)
         self.offset = len(self.block) - content.nbytes if at_end else 0
         self.guard = self.block[: self.offset] if at_end else self.block[content.nbytes :]
         self.bytes = self.block[self.offset : self.offset + content.nbytes]
@@ -70,7 +69,7 @@ def check(
             content = case.arrays[arg.name].astype(arg.dtype)
         else:
             continue
-        memory[arg.name] = Memory(content, at_end=at_end)
+        memory[arg.name] = Memory(content, machine.page, at_end=at_end)
     blocks = list({id(m): m for m in memory.values()}.values())
     pointers: list[Pointer] = [
         (blocks.index(memory[a.name]), memory[a.name].offset) if a.name in memory else None
@@ -144,17 +143,28 @@ def all_kernels() -> list[Kernel]:
     return [k for family in families for k in registry.find("kernels", family).KERNELS]
 
 
-def main(library: str, family: str, name: str, seed: int, isa: str = "c") -> int:
-    kernels = {k.name: k for k in registry.find("kernels", family).KERNELS}
-    kernel = kernels[name]
+Prepared = tuple[str, Case, dict[str, Array]]  # a label, and the references by output
+
+
+def kernel_of(family: str, name: str) -> Kernel:
+    kernels: dict[str, Kernel] = {k.name: k for k in registry.find("kernels", family).KERNELS}
+    return kernels[name]
+
+
+def prepare(kernel: Kernel, seed: int) -> list[Prepared]:
+    """The cases, and what is expected of each."""
+    with np.errstate(all="ignore"):
+        return [(label, case, kernel.reference(case)) for label, case in variants(kernel, seed)]
+
+
+def run(library: Path, kernel: Kernel, isa: str, cases: Sequence[Prepared]) -> int:
+    """Run cases on the machine of an instruction set; 1 after the first that is wrong."""
     same_file = [k.name for k in all_kernels() if k.source == kernel.source]
-    machine = start(next(i for i in ISAS if i.name == isa), Path(library), same_file)
+    machine = start(isa, library, same_file)
     can_share = {a.may_be for a in kernel.args if a.may_be}
     count = 0
-    for label, case in variants(kernel, seed):
-        with np.errstate(all="ignore"):
-            expected = kernel.reference(case)
-        for at_end in (True, False):
+    for label, case, expected in cases:
+        for at_end in machine.ends:
             for in_place in (False, True):
                 if in_place and not can_share & set(case.arrays):
                     continue
@@ -167,6 +177,11 @@ def main(library: str, family: str, name: str, seed: int, isa: str = "c") -> int
                 count += 1
     print(f"passed {count}")
     return 0
+
+
+def main(library: str, family: str, name: str, seed: int, isa: str = "c") -> int:
+    kernel = kernel_of(family, name)
+    return run(Path(library), kernel, isa, prepare(kernel, seed))
 
 
 if __name__ == "__main__":
