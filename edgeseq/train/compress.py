@@ -237,31 +237,16 @@ def _within_budget(
 ) -> Compressed:
     """Prune as little as the time allows, then let what stays learn."""
     from edgeseq.lower import costs
-    from edgeseq.train import latency
+    from edgeseq.train import budget
 
-    cost = latency.model(costs.load(cost_table), list(pruner.patterns))
-    layers = sum(cost(m, p, 1.0) for m, p in pruner.patterns.items())
-    if not layers:
-        raise UsageError(
-            "the cost table has no time of any layer that can be pruned",
-            fix="measure one: edgeseq bench kernels --save FILE, then --cost-table FILE",
-        )
-    budget, rest, what = latency.seconds(options.budget or ""), 0.0, "the pruned layers are"
-    if dense_seconds is not None:
-        measured = dense_seconds(pruner.model)
-        rest = max(0.0, measured - layers)
-        what = f"the model, dense {measured * 1e6:.1f} us when measured, is"
-    scores = pruner.scores()
-    densities = pruner.for_latency(scores, cost, budget, rest)
     dense = pruner.model.clone() if options.recover else pruner.model
-    masks = pruner.apply(scores, densities)
-    time_ = rest + sum(cost(m, pruner.patterns[m], d) for m, d in densities.items())
-    pruned = pruner.result(masks, pruner.evidence.output_error())
-    note = f"{what} predicted to take {time_ * 1e6:.1f} us a step"
+    met = budget.meet(pruner, costs.load(cost_table), options.budget or "", dense_seconds)
+    pruned = pruner.result(met.masks, pruner.evidence.output_error())
     if options.recover:
         made = _recover_all(pruner, pruned, samples, options, seed, progress, dense, synthetic)
-        return dataclasses.replace(made, notes=(note, *made.notes))
-    return Compressed(pruner.model, pruned, pruned.output_error or 0.0, synthetic, (note,))
+        return dataclasses.replace(made, notes=(met.note, *made.notes))
+    error = pruned.output_error or 0.0
+    return Compressed(pruner.model, pruned, error, synthetic, (met.note,))
 
 
 def _gradual(

@@ -1,18 +1,29 @@
-"""The time a layer takes at a density, from the table of kernel costs: what `--budget` spends."""
+"""The time of a step of the layers that can be pruned, by the cost table: what `--budget` spends.
+
+All matrices of a node run in one kernel, so it is nodes that have a time. In which format a node's
+weights are stored, and whether leaving zeros out pays, is decided as lowering decides it.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
 
 from edgeseq.errors import UsageError
-from edgeseq.ir.patterns import Pattern
+from edgeseq.ir.patterns import Mask
+from edgeseq.kernels import _blocks, _formats
+from edgeseq.lower import work
 from edgeseq.lower.costs import CostTable
+from edgeseq.lower.formats import WORTH_A_LOOK, WORTH_A_LOOK_N_OF_M
 from edgeseq.train.prunable import INPUT, LINEAR, RECURRENT, Matrix
-from edgeseq.train.pruning import Cost
+
+Cost = Callable[[Mapping[Matrix, Mask]], float]
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
-_KERNELS = {"16x1": "f32_b16x1", "8x1": "f32_b8x1"}  # pattern -> format that leaves its zeros out
 
 
 def seconds(text: str) -> float:
@@ -27,34 +38,113 @@ def seconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def model(table: CostTable, matrices: Sequence[Matrix]) -> Cost:
-    """Return the seconds of one step of a matrix, the faster of its dense and its sparse kernel.
+def text(time: float) -> str:
+    """`0.0002 -> 200 us`."""
+    return f"{time * 1e6:.4g} us"
 
-    The matrices of a recurrence run in one kernel: each takes its share of that one's time. What
-    the table does not know costs nothing, so it stays dense.
+
+def model(table: CostTable) -> Cost:
+    """Return what prices masks: the seconds of a step of all kernels that their matrices run in.
+
+    A node's matrices without a mask are dense. What the table does not know costs nothing.
     """
     # The newest instruction set may add to integer kernels alone: those of floats are older.
-    floats = [name for name, known in table.levels.items() if any("_f32" in k for k in known)]
-    level = floats[-1] if floats else None
-    nodes: dict[object, list[Matrix]] = {}
-    for matrix in matrices:
-        nodes.setdefault((matrix.uses[0].node, matrix.uses[0].direction), []).append(matrix)
+    levels = [name for name, known in table.levels.items() if any("_f32" in k for k in known)]
 
-    def cost(matrix: Matrix, pattern: Pattern, density: float) -> float:
-        parts = nodes[matrix.uses[0].node, matrix.uses[0].direction]
-        if matrix.kind in (INPUT, RECURRENT):
-            kind = matrix.uses[0].node.op_type.lower()
-            sides = {slot: [m for m in parts if m.uses[0].slot == slot] for slot in (1, 2)}
-            rows = max(sum(m.shape[0] for m in side) for side in sides.values())
-            cols = sum(side[0].shape[1] for side in sides.values() if side)
-        elif matrix.kind == LINEAR:
-            kind, (rows, cols) = "linear", matrix.shape
-        else:
-            return 0.0
-        forms = {"f32": 1.0}
-        if pattern.text in _KERNELS:
-            forms[_KERNELS[pattern.text]] = density
-        times = [table.layer_seconds(kind, rows, cols, d, form, level) for form, d in forms.items()]
-        return min((t for t in times if t is not None), default=0.0) * matrix.size / (rows * cols)
+    def cost(masks: Mapping[Matrix, Mask]) -> float:
+        nodes: dict[ir.Node, list[Matrix]] = {}
+        for matrix in masks:
+            for node in dict.fromkeys(use.node for use in matrix.uses):
+                nodes.setdefault(node, []).append(matrix)
+        return sum(
+            _seconds(node, {m: masks[m] for m in parts}, table, levels)
+            for node, parts in nodes.items()
+        )
 
     return cost
+
+
+def layers(matrices: Sequence[Matrix]) -> dict[Matrix, list[Matrix]]:
+    """Group matrices into those that kernels share, each under its first matrix."""
+    groups: list[tuple[set[ir.Node], list[Matrix]]] = []
+    for matrix in matrices:
+        nodes, parts = {use.node for use in matrix.uses}, [matrix]
+        for group in [g for g in groups if g[0] & nodes]:
+            groups.remove(group)
+            nodes, parts = nodes | group[0], [*group[1], *parts]
+        groups.append((nodes, parts))
+    return {parts[0]: parts for _, parts in groups}
+
+
+def _seconds(
+    node: ir.Node, masks: Mapping[Matrix, Mask], table: CostTable, levels: Sequence[str]
+) -> float:
+    """The time of the kernel that a node gets, at the newest level."""
+    first = next(iter(masks))
+    if first.kind in (INPUT, RECURRENT):
+        family, sizes = node.op_type.lower(), _cell(node)
+    elif first.kind == LINEAR:
+        family, sizes = "gemm", _product(node, first)
+    else:
+        return 0.0
+    dense = f"{family}_f32"
+    options = [(dense, dense, sizes)]
+    for form in _formats.SPARSE:
+        if form.element != "f32":
+            continue
+        kernel = f"{'spmv' if family == 'gemm' else family}_{form.name}"
+        blocks, whole = _blocks_left(kernel, sizes, masks, form)
+        if blocks < whole * (WORTH_A_LOOK_N_OF_M if form.window else WORTH_A_LOOK):
+            options.append((kernel, kernel, {**sizes, "blocks": blocks}))
+    chosen, _ = table.cheapest(options, levels)
+    found = next(sizes for name, _, sizes in options if name == chosen)
+    times = (table.seconds(chosen, found, level) for level in reversed(levels))
+    return next((t for t in times if t is not None), 0.0)
+
+
+def _blocks_left(
+    kernel: str, sizes: Mapping[str, int], masks: Mapping[Matrix, Mask], form: _formats.Format
+) -> tuple[int, int]:
+    """Blocks that a sparse kernel stores, and those of dense matrices; no mask is dense."""
+    parsed = work.parse(kernel)
+    assert parsed is not None
+    if parsed.family in work.GATES:
+        maps = work.GATES[parsed.family] * sizes["directions"]
+        whole = maps * work.dense_blocks(parsed, sizes["H"], sizes["I"] + sizes["H"])
+    else:
+        whole = work.dense_blocks(parsed, sizes["N"], sizes["K"])
+    saved = sum(
+        (1 - _blocks.share(mask.astype(np.float32), form)) * work.dense_blocks(parsed, *mask.shape)
+        for mask in masks.values()
+    )
+    return math.ceil(whole - saved - 1e-6), whole
+
+
+def _cell(node: ir.Node) -> dict[str, int]:
+    """The sizes of a recurrence for one step of the model."""
+    x, weights, recurrent = node.inputs[:3]
+    assert x is not None
+    assert weights is not None
+    assert recurrent is not None
+    layout = node.attributes.get_int("layout", 0)
+    steps, batch, *_ = *_known(x), 1, 1
+    (directions, _, hidden), inputs = _known(recurrent), _known(weights)[2]
+    return {
+        **({"T": batch, "B": steps} if layout else {"T": steps, "B": batch}),
+        **{"I": inputs, "H": hidden, "groups": 1, "directions": directions},
+    }
+
+
+def _product(node: ir.Node, matrix: Matrix) -> dict[str, int]:
+    """The sizes of a product for one step; a constant on the left has its columns as rows."""
+    slot = next(use.slot for use in matrix.uses if use.node is node)
+    x = node.inputs[1 - slot]
+    assert x is not None
+    outputs, inputs = matrix.shape
+    dims = _known(x)
+    return {"M": max(math.prod(dims) // inputs, 1), "N": outputs, "K": inputs}
+
+
+def _known(value: ir.Value) -> list[int]:
+    """The sizes of a value, 1 for time."""
+    return [d if isinstance(d, int) else 1 for d in value.shape or ()]

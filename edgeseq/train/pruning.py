@@ -24,7 +24,6 @@ from edgeseq.train.prunable import CONVOLUTION, LINEAR, RECURRENT, Matrix, Skipp
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str], None]
-Cost = Callable[[Matrix, Pattern, float], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Request:
 
     Args:
         sparsity: Share of the weights, in the matrices that are pruned, that become zero; None is
-            what the pattern prescribes (N:M).
+            what the pattern prescribes (N:M). 0 leaves everything dense.
         pattern: How the zeros are arranged.
         criterion: A name of `criteria.CRITERIA`.
         allocation: A name of `allocation.NAMES`.
@@ -296,46 +295,6 @@ class Pruner:
         by_layer = dict(zip(chosen, shares, strict=True))
         return {m: by_layer[first] for first, parts in layers.items() for m in parts}
 
-    def for_latency(
-        self, scores: Mapping[Matrix, Array], cost: Cost, budget: float, rest: float = 0.0
-    ) -> dict[Matrix, float]:
-        """Return densities whose predicted time meets a budget; the request's sparsity is ignored.
-
-        Args:
-            scores: As `scores` returned them.
-            cost: Time of one step of a matrix with a pattern at a density; 1 is dense.
-            budget: What all matrices together, and the rest of the model, may take.
-            rest: What pruning cannot change.
-
-        Raises:
-            BudgetError: not reachable; says what is.
-        """
-        layers = allocation.layers(list(self.patterns))
-        own = self._pattern.fixed_density
-        grid = allocation.GRID if own is None else (own,)
-        if self.evidence.samples:
-            errors = self.sensitivity(layers, scores, grid)
-        else:
-            errors = {m: self._lost(parts, scores, grid) for m, parts in layers.items()}
-
-        def layer_cost(first: Matrix, density: float) -> float:
-            return sum(cost(m, self.patterns[m], density) for m in layers[first])
-
-        chosen = allocation.cheapest(errors, layer_cost, budget, "a time", rest)
-        return {m: chosen[first] for first, parts in layers.items() for m in parts}
-
-    def _lost(
-        self, parts: Sequence[Matrix], scores: Mapping[Matrix, Array], grid: Sequence[float]
-    ) -> dict[float, float]:
-        """Without samples: the share of the squared scores that a density loses."""
-        lost = dict.fromkeys(grid, 0.0)
-        for matrix in parts:
-            squares = scores[matrix].astype(np.float64) ** 2
-            for density in grid:
-                mask = self.patterns[matrix].mask(scores[matrix], density, matrix.taps)
-                lost[density] += float(squares[~mask].sum() / squares.sum()) if squares.any() else 0
-        return lost
-
     def sensitivity(
         self,
         layers: Mapping[Matrix, Sequence[Matrix]],
@@ -391,7 +350,7 @@ def _density(sparsity: float | None, pattern: Pattern) -> float:
             why="it is the share of the weights that become zero",
             fix="--sparsity 0.9 keeps one in ten",
         )
-    if own is not None and abs(1 - sparsity - own) > 1e-6:
+    if own is not None and sparsity and abs(1 - sparsity - own) > 1e-6:
         raise UsageError(
             f"pattern {pattern} has sparsity {1 - own:g}, not {sparsity:g}",
             fix="leave --sparsity out, or choose another pattern",

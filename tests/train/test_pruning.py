@@ -4,10 +4,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeseq.errors import BudgetError, UsageError
+from edgeseq.errors import UsageError
 from edgeseq.ir import facts
 from edgeseq.train import allocation, calibration, prunable
-from edgeseq.train.pruning import Pruner, Request, prune
+from edgeseq.train.pruning import Request, prune
 from tests.train.conftest import model, tensor, value
 
 
@@ -111,19 +111,6 @@ def test_sparsity_zero_changes_nothing(sequence_model):
     prune(sequence_model, Request(0.0, pattern="4x1"))
     after = [m.get() for m in prunable.find(sequence_model)]
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
-
-
-def test_a_latency_budget_is_met_or_refused(step_model, samples):
-    def cost(matrix, pattern, density):
-        return matrix.size * density / 100
-
-    for given in (samples, []):
-        pruner = Pruner(step_model.clone(), Request(0.0, pattern="unstructured"), given)
-        densities = pruner.for_latency(pruner.scores(), cost, 1.5)
-        assert sum(cost(m, None, d) for m, d in densities.items()) <= 1.5
-        pruner.apply(pruner.scores(), densities)
-        with pytest.raises(BudgetError, match="not reachable, the best is"):
-            pruner.for_latency(pruner.scores(), cost, 0.01)
 
 
 def test_pruning_again_at_a_higher_sparsity_nests(sequence_model):
