@@ -18,14 +18,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what trains for many minutes, unless it is asked for."""
+    """Keep users of a fixture in one process; leave out what trains for many minutes."""
+    for item in items:
+        place = _shares(item)
+        if place is not None and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(place))
     if config.getoption("--measure"):
         return
     left_out = [item for item in items if item.get_closest_marker("measure")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _shares(item: pytest.Item) -> str | None:
+    """Where the fixtures live that make files once for many tests: a compilation each, mostly."""
+    if not isinstance(item, pytest.Function):
+        return None
+    found = (defs[-1] for defs in item._fixtureinfo.name2fixturedefs.values())
+    places = [f.baseid for f in found if "tmp_path_factory" in f.argnames and f.scope != "function"]
+    return min(places, key=len, default=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
