@@ -313,17 +313,20 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
     table = costs.load(options.cost_table)  # what is wrong with it is said before the work
     names = options.targets or host_targets()
     targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
+    _check_threads(options, targets)
     spec = str(imported.source["spec"])
     name = artifact.check_name(options.name) if options.name else artifact.default_name(spec)
     with _staged(options.output) as folder:
         original, records = _prepare(imported.model, options, folder, progress)
         pruning, rounding, dense = options, options, None
+        sections: list[str] = []
         if options.sparse.asked and options.sparse.recover:
             pruning, rounding = _shared(options)
             dense = imported.model.clone() if rounding.sparse.recover else None
         if options.sparse.asked:
-            imported, original, record = _prune(imported, pruning, progress)
+            imported, original, record, section = _prune(imported, pruning, progress)
             records.append(record)
+            sections.append(section)
         if options.quantize.scheme is not None:
             imported, original, record = _quantize(imported, rounding, progress, folder, dense)
             records.append(record)
@@ -332,7 +335,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
         model_hash = artifact.write_model(imported.model, folder)
         start = time.perf_counter()
         levels = tuple(i.level for t in targets for i in t.dispatched(options.isa))
-        costing = Costing(table, tuple(dict.fromkeys(levels)))
+        costing = Costing(table, tuple(dict.fromkeys(levels)), options.threads)
         lowered = _lower(imported.model, name, model_hash, modes, records, costing)
         progress(Event("lower", name, time.perf_counter() - start))
         files = {t.name: _build(lowered, t, options, folder, progress) for t in targets}
@@ -349,7 +352,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
             folder, imported.source, lowered, records, options, targets, files, verify
         )
         verdicts = _check(folder, targets, progress)
-        artifact.write_report(folder, manifest, records, verdicts, timings)
+        artifact.write_report(folder, manifest, records, verdicts, timings, sections)
     return Artifact(options.output, manifest)
 
 
@@ -384,6 +387,19 @@ def _prepare(
     return original, [*bound.records, *rest.records]
 
 
+def _check_threads(options: CompileOptions, targets: Sequence[Target]) -> None:
+    """Refuse shares for what has no threads."""
+    if not 1 <= options.threads <= 64:
+        raise UsageError(f"{options.threads} threads", why="a layer has 1 to 64 shares")
+    alone = [t.name for t in targets if options.threads > 1 and not t.threads]
+    if alone:
+        raise UsageError(
+            f"target '{alone[0]}' has no threads",
+            why="its modules import nothing and share no memory",
+            fix="compile it apart, without --threads",
+        )
+
+
 def _check_sparsity(options: CompileOptions, *, required: bool = False) -> None:
     """Refuse flags about pruning without a word on how much."""
     sparse = options.sparse
@@ -413,12 +429,13 @@ def _shared(options: CompileOptions) -> tuple[CompileOptions, CompileOptions]:
 
 def _prune(
     imported: Imported, options: CompileOptions, progress: Progress
-) -> tuple[Imported, ir.Model, PassRecord]:
+) -> tuple[Imported, ir.Model, PassRecord, str]:
     """Prune the prepared model; from here on it is the original that numbers are compared with."""
     from edgeseq.pipeline import PassRecord
-    from edgeseq.train import compress
+    from edgeseq.report import sparsity
+    from edgeseq.train import analysis, compress
 
-    start = time.perf_counter()
+    start, dense = time.perf_counter(), imported.model.clone()
     done = compress.compress(
         imported.model,
         options.sparse,
@@ -436,7 +453,11 @@ def _prune(
     seconds = time.perf_counter() - start
     record = PassRecord("prune", seconds, count, count, True, notes=notes)
     pruned = dataclasses.replace(imported, model=done.model, torch_module=None)
-    return pruned, done.model.clone(), record
+    start = time.perf_counter()
+    study = analysis.study(dense, options.sparse, options.seed)
+    detail = "how much the layers stand, for the report"
+    progress(Event("prune", "study", time.perf_counter() - start, detail=detail))
+    return pruned, done.model.clone(), record, sparsity.section(done, study)
 
 
 def _step_seconds(model: ir.Model, options: CompileOptions) -> float:

@@ -63,6 +63,7 @@ class Opened:
     ) -> None:
         """Draw the blocks of a model, or prune copies of it and show what that costs."""
         model = self._import()
+        _sparse_view.show(_sparse_view.rows(model))
         if picture:
             for line in _sparse_view.pictures(model):
                 click.echo(line)

@@ -21,6 +21,7 @@ def render(
     records: Sequence[PassRecord] = (),
     verdicts: Sequence[Verdict] = (),
     timings: Mapping[str, float] | None = None,
+    sections: Sequence[str] = (),
 ) -> str:
     """Return the page: self-contained HTML without scripts.
 
@@ -29,6 +30,7 @@ def render(
         records: What each pass did; without them the manifest's list is shown, without seconds.
         verdicts: Results of `validate.check`, one per target.
         timings: Seconds by stage of the compilation.
+        sections: Further parts of the page, as HTML, after the numbers.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -41,6 +43,7 @@ def render(
         numbers=_numbers(manifest["verify"]),
         verdicts=verdicts,
         timings=timings or {},
+        sections=sections,
         describe=describe,
     )
 

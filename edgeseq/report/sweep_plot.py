@@ -11,8 +11,16 @@ _COLOURS = ("#1a6fb5", "#c4561e", "#3a8f3a", "#8a4fa0", "#777777")
 _STEP = 10  # decibels between the lines of the grid
 
 
-def svg(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Draw criteria: name -> (sparsity, relative squared error) in order of sparsity."""
+def svg(
+    lines: Mapping[str, Sequence[tuple[float, float]]], knees: Mapping[str, float] | None = None
+) -> str:
+    """Draw criteria.
+
+    Args:
+        lines: Name -> (sparsity, relative squared error) in order of sparsity.
+        knees: Name -> the sparsity to mark on its line.
+    """
+    # Below -120 dB nothing is of interest: an error of none is drawn there.
     levels = [[(x, 10 * math.log10(max(y, 1e-12))) for x, y in line] for line in lines.values()]
     values = [y for line in levels for _, y in line]
     low = _STEP * math.floor(min(values) / _STEP)
@@ -24,7 +32,7 @@ def svg(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        'font-family="sans-serif" font-size="12">'
+        f'width="{_WIDTH}" fill="currentColor" font-family="sans-serif" font-size="12">'
     ]
     for level in range(low, high + 1, _STEP):
         (left, y), (right, _) = place(0, level), place(1, level)
@@ -45,4 +53,9 @@ def svg(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
             f'<text x="{_LEFT + 12}" y="{36 + 16 * number}" fill="{colour}">'
             f"{html.escape(name)}</text>"
         )
+        for at, level in line:
+            if at == (knees or {}).get(name):
+                a, b = place(at, level)
+                parts.append(f'<circle cx="{a}" cy="{b}" r="5" fill="none" stroke="{colour}"/>')
+                parts.append(f'<text x="{a + 8}" y="{b + 14}" fill="{colour}">knee</text>')
     return "\n".join([*parts, "</svg>\n"])

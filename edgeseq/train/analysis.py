@@ -9,11 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgeseq.errors import UsageError
 from edgeseq.ir.patterns import Pattern
-from edgeseq.train import allocation
+from edgeseq.options import SparsityOptions
+from edgeseq.train import allocation, calibration, compress, structured
 from edgeseq.train.calibration import Sample
 from edgeseq.train.pruning import Progress, Pruner, Request
 
+STEPS = 100  # that `study` looks at: it runs the model some dozen times
 SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 BASELINE = "random"
 
@@ -38,6 +41,65 @@ class Sweep:
     def knee(self) -> float | None:
         """The essential sparsity: the last one before the error begins to grow steeply."""
         return knee(self.sparsities, self.errors)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What a pattern costs a model, for the report.
+
+    Args:
+        pattern: The pattern.
+        sweeps: The criterion's and that of random masks.
+        layers: Name of a layer -> density -> the output error with it pruned alone.
+    """
+
+    pattern: str
+    sweeps: tuple[Sweep, ...]
+    layers: dict[str, dict[float, float]]
+
+
+def study(
+    model: ir.Model, options: SparsityOptions, seed: int, progress: Progress | None = None
+) -> Study | None:
+    """Sweep a model as it is to be pruned, and see what each of its layers stands.
+
+    Args:
+        model: The dense model; it is not changed.
+        options: Pattern, criterion, samples and what stays dense. What is given a density by name
+            stays dense here, and no diagonal is kept: high sparsities would be out of reach.
+        seed: Of everything random.
+        progress: Called with one line about each stage.
+
+    Returns:
+        None for whole units, which have no sweep.
+    """
+    if structured.asked(options.pattern):
+        return None
+    given = calibration.load(options.calibrate, model)
+    samples = _few(given or calibration.synthetic(model, seed=seed), model)
+    one = compress.request_of(options, seed, bool(given))
+    plain = dataclasses.replace(
+        one,
+        allocation="erk",
+        keep_dense=(*one.keep_dense, *one.densities),
+        densities={},
+        keep_diagonal=False,
+    )
+    try:
+        sweeps = sweep(model, plain, samples, seeds=1, progress=progress)
+    except UsageError:  # all that was pruned was named
+        return None
+    return Study(
+        plain.pattern, tuple(sweeps), sensitivities(model, plain, samples, progress=progress)
+    )
+
+
+def _few(samples: Sequence[Sample], model: ir.Model) -> list[Sample]:
+    """The first sample, or what of it takes `STEPS` runs of the model."""
+    first = samples[0]
+    if calibration.is_stepwise(model):
+        first = {name: array[:STEPS] for name, array in first.items()}
+    return [first]
 
 
 def sweep(

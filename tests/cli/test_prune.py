@@ -147,6 +147,9 @@ def test_compile_builds_the_pruned_model(inline, saved, tmp_path):
     assert len(marked) == 2
     manifest = json.loads((tmp_path / "dist" / "manifest.json").read_text())
     assert "prune" in json.dumps(manifest)
+    report = (tmp_path / "dist" / "report.html").read_text()
+    assert "<h2>Sparsity</h2>" in report
+    assert "Each layer pruned alone" in report
     shown = inline("inspect", tmp_path / "dist", "--picture")
     assert "gru.r[z]  8x1  50.0% stored" in shown.stdout or "gru.r[z]  8x1" in shown.stdout
     assert "█" in shown.stdout
