@@ -32,7 +32,7 @@ enum { ES_CONV_I8_HEADER = 16, ES_CONV_I8_HEADS = 4 }; /* rows of a panel: see p
 
 /* Only there does it change the instructions. */
 #if defined(ES_ISA_AVX512) || defined(ES_ISA_AVX2) || defined(__wasm_relaxed_simd__)
-#define ES_CONV_I8_HOW(part) ES_DOT_HOW((part)->pairs, (part)->wide)
+#define ES_CONV_I8_HOW(part) ES_DOT_HOW(part)
 #else
 #define ES_CONV_I8_HOW(part) 0
 #endif
@@ -135,9 +135,10 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int how, const es_par
                            float *sums) {
   const int phases = es_dot_phases(R * V), step = p->width * 4;
   const int8_t *w = p->w + lane * 4;
-  es_i acc[4][ES_DOT_ACCS];
+  es_i acc[4][ES_DOT_ACCS], rest[ES_CONV_I8_MOST];
+  ES_UNROLL for (int r = 0; r < R; r++) rest[r] = es_iset(0);
   ES_UNROLL for (int i = 0; i < R * V; i++) {
-    acc[0][i] = es_dot_start(p, 0, lane + i % V * ES_W);
+    acc[0][i] = es_dot_start(p, how, 0, lane + i % V * ES_W);
     ES_UNROLL for (int f = 1; f < phases; f++) acc[f][i] = es_iset(0);
   }
   ES_LOOP for (int i2 = 0; i2 < t->n2; i2++) {
@@ -149,6 +150,7 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int how, const es_par
         ES_UNROLL for (int f = 0; f < phases; f++, w += step, q += s0) {
           ES_UNROLL for (int r = 0; r < R; r++) {
             const es_quad four = es_load_quad(q + r * ldx);
+            rest[r] = es_dot_rest(rest[r], four, how);
             ES_UNROLL for (int v = 0; v < V; v++) acc[f][r * V + v] =
                 es_dot(acc[f][r * V + v], w + v * ES_W * 4, four, how);
           }
@@ -158,6 +160,7 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int how, const es_par
         ES_LOOP for (; k < t->n0; k++, w += step, q += s0) {
           ES_UNROLL for (int r = 0; r < R; r++) {
             const es_quad four = es_load_quad(q + r * ldx);
+            rest[r] = es_dot_rest(rest[r], four, how);
             ES_UNROLL for (int v = 0; v < V; v++) acc[0][r * V + v] =
                 es_dot(acc[0][r * V + v], w + v * ES_W * 4, four, how);
           }
@@ -168,7 +171,7 @@ ES_FN void es_conv_i8_tile(const int R, const int V, const int how, const es_par
   ES_UNROLL for (int i = 0; i < R * V; i++) {
     const int at = lane + i % V * ES_W;
     ES_UNROLL for (int f = 1; f < phases; f++) acc[0][i] = es_iadd(acc[0][i], acc[f][i]);
-    es_dot_end(p, 0, at, acc[0][i], scale, sums + i / V * ES_PANEL + at);
+    es_dot_end(p, how, 0, at, acc[0][i], rest[i / V], scale, sums + i / V * ES_PANEL + at);
   }
 }
 

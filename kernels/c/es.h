@@ -68,9 +68,22 @@
 #include "simd/scalar.h"
 #endif
 
-/* What es_dot is told of its operands, where it is not `pairs`. */
+/*
+ * What es_dot is told of its operands, where it is not `pairs`; how many times the products it sums,
+ * and what undoes that; and what it leaves out, because an input adds it to every output.
+ */
 #ifndef ES_DOT_HOW
-#define ES_DOT_HOW(pairs, wide) (pairs)
+#define ES_DOT_HOW(part) ((part)->pairs)
+#endif
+#ifndef ES_DOT_TIMES
+#define ES_DOT_TIMES(how) ((void)(how), 1)
+#define ES_DOT_SUM(acc, how) ((void)(how), (acc))
+#endif
+#ifndef ES_DOT_REST
+ES_FN es_i es_dot_rest(es_i rest, es_quad x, const int how) {
+  (void)x, (void)how;
+  return rest;
+}
 #endif
 
 /* The accumulators a tile may have, so that they, the weights and the inputs stay in registers. */

@@ -62,14 +62,17 @@ ES_FN void es_part_skip(es_part *p) {
 }
 
 /* acc = -zero * the sum of the weights, as the inputs are stored. */
-ES_FN es_i es_dot_start(const es_part *p, int gate, int lane) {
+ES_FN es_i es_dot_start(const es_part *p, const int how, int gate, int lane) {
   const es_i sums = es_to_int(es_load(p->head + (gate * 2 + 1) * p->pitch + lane));
-  return es_imul(sums, es_iset(es_dot_zero(p->wide) - p->zero));
+  return es_imul(sums, es_iset((es_dot_zero(p->wide) - p->zero) * ES_DOT_TIMES(how)));
 }
 
-ES_FN void es_dot_end(const es_part *p, int gate, int lane, es_i acc, float scale, float *y) {
+/* rest: see es_dot_rest. */
+ES_FN void es_dot_end(const es_part *p, const int how, int gate, int lane, es_i acc, es_i rest,
+                      float scale, float *y) {
   const es_v row = es_product(es_set(scale), es_load(p->head + gate * 2 * p->pitch + lane));
-  es_store(y, es_product(es_to_float(acc), row));
+  const es_i sum = es_iadd(ES_DOT_SUM(acc, how), rest);
+  es_store(y, es_product(es_to_float(sum), row));
 }
 
 /* Few accumulators would wait for each other's latency. */
@@ -79,21 +82,24 @@ ES_FN int es_dot_phases(const int accs) { return accs >= 6 ? 1 : accs >= 3 ? 2 :
 ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p, int from,
                          int lane, const es_rows_i8 *m) {
   const int phases = es_dot_phases(R * G * V), step = p->gates * p->width * 4;
+  const int how = ES_DOT_HOW(p);
   const int gate = p->width * 4;
   const int8_t *w = p->w + from * gate + lane * 4;
-  es_i acc[4][ES_DOT_ACCS];
+  es_i acc[4][ES_DOT_ACCS], rest[ES_TILE_ROWS];
   int k = 0;
+  ES_UNROLL for (int r = 0; r < R; r++) rest[r] = es_iset(0);
   ES_UNROLL for (int i = 0; i < R * G * V; i++) {
-    acc[0][i] = es_dot_start(p, from + i / V % G, lane + i % V * ES_W);
+    acc[0][i] = es_dot_start(p, how, from + i / V % G, lane + i % V * ES_W);
     ES_UNROLL for (int f = 1; f < phases; f++) acc[f][i] = es_iset(0);
   }
   ES_LOOP for (; k + phases <= p->quads; k += phases) {
     ES_UNROLL for (int f = 0; f < phases; f++, w += step) {
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + (k + f) * 4);
+        rest[r] = es_dot_rest(rest[r], x, how);
         ES_UNROLL for (int i = 0; i < G * V; i++) {
           es_i *to = &acc[f][r * G * V + i];
-          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
+          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, how);
         }
       }
     }
@@ -102,9 +108,10 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
     ES_LOOP for (; k < p->quads; k++, w += step) {
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + k * 4);
+        rest[r] = es_dot_rest(rest[r], x, how);
         ES_UNROLL for (int i = 0; i < G * V; i++) {
           es_i *to = &acc[0][r * G * V + i];
-          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
+          *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, how);
         }
       }
     }
@@ -112,7 +119,7 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
   ES_UNROLL for (int i = 0; i < R * G * V; i++) {
     const int r = i / (G * V), g = i / V % G, v = i % V;
     ES_UNROLL for (int f = 1; f < phases; f++) acc[0][i] = es_iadd(acc[0][i], acc[f][i]);
-    es_dot_end(p, from + g, lane + v * ES_W, acc[0][i], m->scale[r],
+    es_dot_end(p, how, from + g, lane + v * ES_W, acc[0][i], rest[r], m->scale[r],
                m->y + r * m->ldy + g * ES_PANEL + lane + v * ES_W);
   }
 }
@@ -129,11 +136,13 @@ ES_FN int es_alone(int i) {
 ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, int lane, int n,
                           const uint16_t *index, const int8_t *w, const es_rows_i8 *m, float *y) {
   const int phases = es_dot_phases(R * V), step = p->width * 4;
-  es_i acc[4][ES_DOT_ACCS];
+  const int how = ES_DOT_HOW(p);
+  es_i acc[4][ES_DOT_ACCS], rest[ES_TILE_ROWS];
   int k = 0;
   w += lane * 4;
+  ES_UNROLL for (int r = 0; r < R; r++) rest[r] = es_iset(0);
   ES_UNROLL for (int i = 0; i < R * V; i++) {
-    acc[0][i] = es_dot_start(p, gate, lane + i % V * ES_W);
+    acc[0][i] = es_dot_start(p, how, gate, lane + i % V * ES_W);
     ES_UNROLL for (int f = 1; f < phases; f++) acc[f][i] = es_iset(0);
   }
   ES_LOOP for (; k + phases <= n; k += phases) {
@@ -141,8 +150,9 @@ ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, 
       const int at = es_alone(index[k + f]) * 4;
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + at);
+        rest[r] = es_dot_rest(rest[r], x, how);
         ES_UNROLL for (int v = 0; v < V; v++) acc[f][r * V + v] =
-            es_dot(acc[f][r * V + v], w + v * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
+            es_dot(acc[f][r * V + v], w + v * ES_W * 4, x, how);
       }
     }
   }
@@ -150,15 +160,16 @@ ES_FN void es_sparse_tile(const int R, const int V, const es_part *p, int gate, 
     ES_LOOP for (; k < n; k++, w += step) {
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + index[k] * 4);
+        rest[r] = es_dot_rest(rest[r], x, how);
         ES_UNROLL for (int v = 0; v < V; v++) acc[0][r * V + v] =
-            es_dot(acc[0][r * V + v], w + v * ES_W * 4, x, ES_DOT_HOW(p->pairs, p->wide));
+            es_dot(acc[0][r * V + v], w + v * ES_W * 4, x, how);
       }
     }
   }
   ES_UNROLL for (int i = 0; i < R * V; i++) {
     const int at = lane + i % V * ES_W;
     ES_UNROLL for (int f = 1; f < phases; f++) acc[0][i] = es_iadd(acc[0][i], acc[f][i]);
-    es_dot_end(p, gate, at, acc[0][i], m->scale[i / V], y + i / V * m->ldy + at);
+    es_dot_end(p, how, gate, at, acc[0][i], rest[i / V], m->scale[i / V], y + i / V * m->ldy + at);
   }
 }
 

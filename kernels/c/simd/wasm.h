@@ -88,7 +88,6 @@ typedef struct {
 } es_quad;
 #define ES_DOT_ZERO 0
 #endif
-#define ES_DOT_HOW(pairs, wide) ((void)(pairs), (wide))
 
 ES_FN float es_peak(es_v v) {
   v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 2, 3, 2, 3));
@@ -102,7 +101,11 @@ ES_FN es_i es_imul(es_i a, es_i b) { return wasm_i32x4_mul(a, b); }
 ES_FN es_i es_iand(es_i a, es_i b) { return wasm_v128_and(a, b); }
 ES_FN es_i es_ishr(es_i a, const int n) { return wasm_u32x4_shr(a, (uint32_t)n); }
 ES_FN es_v es_to_float(es_i a) { return wasm_f32x4_convert_i32x4(a); }
-ES_FN es_i es_to_int(es_v v) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(v)); }
+/* Rounding, then a conversion that saturates, would be ten instructions on x86. */
+ES_FN es_i es_to_int(es_v v) {
+  const es_v t = wasm_f32x4_add(v, wasm_f32x4_const_splat(12582912.0f)); /* 1.5 * 2^23 */
+  return wasm_i32x4_sub(t, wasm_i32x4_const_splat(0x4b400000));
+}
 ES_FN es_i es_load_s8(const int8_t *p) {
   return wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p)));
 }
@@ -120,30 +123,50 @@ ES_FN es_i es_high_bytes(es_i v) { return wasm_i16x8_shr(v, 8); }
 ES_FN es_quad es_load_quad(const uint8_t *q) { return wasm_v128_load32_splat(q); }
 /*
  * Hosts differ where the second factor is beyond 127: it is the magnitude of x, and -128 takes another
- * way. Where x is negative, w is turned into ~w = -w - 1, which fits; what is missing is the magnitude.
+ * way. Where x is negative, w is turned into ~w = -w - 1, which fits; the magnitude that is missing then
+ * is the same for all outputs.
  */
+#define ES_DOT_HOW(part) ((part)->wide)
+#define ES_DOT_REST
+ES_FN es_i es_below(es_quad x) {
+  es_i zero = wasm_i8x16_const_splat(0);
+  __asm__("" : "+r"(zero)); /* a shift would take its place, which is five instructions on x86 */
+  return wasm_i8x16_lt(x, zero);
+}
 ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int wide) {
   const es_i v = wasm_v128_load(w);
   if (wide) {
     acc = es_iadd(acc, wasm_i32x4_dot_i16x8(es_low_bytes(v), es_low_bytes(x)));
     return es_iadd(acc, wasm_i32x4_dot_i16x8(es_high_bytes(v), es_high_bytes(x)));
   }
-  const es_i below = wasm_i8x16_lt(x, wasm_i8x16_const_splat(0)), size = wasm_i8x16_abs(x);
-  const es_i missing = wasm_u32x4_extadd_pairwise_u16x8(
-      wasm_u16x8_extadd_pairwise_u8x16(wasm_v128_and(size, below)));
-  const es_i sums = wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_xor(v, below), size);
-  return es_iadd(acc, es_iadd(wasm_i32x4_dot_i16x8(sums, wasm_i16x8_const_splat(1)), missing));
+  const es_i sums =
+      wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_xor(v, es_below(x)), wasm_i8x16_abs(x));
+  return es_iadd(acc, wasm_i32x4_dot_i16x8(sums, wasm_i16x8_const_splat(1)));
+}
+ES_FN es_i es_dot_rest(es_i rest, es_quad x, const int wide) {
+  const es_i sums = wasm_i16x8_relaxed_dot_i8x16_i7x16(es_below(x), wasm_i8x16_abs(x));
+  return wide ? rest : wasm_i32x4_sub(rest, wasm_i32x4_dot_i16x8(sums, wasm_i16x8_const_splat(1)));
 }
 #else
+/*
+ * Sign-extending sixteen weights takes three operations. The even ones shifted up, and the odd ones as
+ * they lie, without their neighbours, take two, and are 256 times as large: so are the sums, which fit
+ * while they stay below 2^23.
+ */
+#define ES_DOT_HOW(part) ((part)->quads <= ((part)->zero == 127 && !(part)->wide ? 128 : 64))
+#define ES_DOT_TIMES(large) ((large) ? 256 : 1)
+#define ES_DOT_SUM(acc, large) ((large) ? wasm_i32x4_shr(acc, 8) : (acc))
 ES_FN es_quad es_load_quad(const uint8_t *q) {
-  const es_i all = wasm_v128_load32_splat(q);
-  const es_quad x = {wasm_v128_and(all, wasm_i16x8_const_splat(255)), wasm_u16x8_shr(all, 8)};
+  const es_i all = wasm_v128_load32_splat(q), high = wasm_i16x8_const_splat((int16_t)0xff00);
+  const es_quad x = {wasm_v128_andnot(all, high), wasm_u16x8_shr(all, 8)};
   return x;
 }
-ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int wide) {
+ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int large) {
   const es_i v = wasm_v128_load(w);
-  (void)wide;
-  acc = es_iadd(acc, wasm_i32x4_dot_i16x8(es_low_bytes(v), x.even));
-  return es_iadd(acc, wasm_i32x4_dot_i16x8(es_high_bytes(v), x.odd));
+  const es_i even = large ? wasm_i16x8_shl(v, 8) : es_low_bytes(v);
+  const es_i odd =
+      large ? wasm_v128_and(v, wasm_i16x8_const_splat((int16_t)0xff00)) : es_high_bytes(v);
+  acc = es_iadd(acc, wasm_i32x4_dot_i16x8(even, x.even));
+  return es_iadd(acc, wasm_i32x4_dot_i16x8(odd, x.odd));
 }
 #endif
