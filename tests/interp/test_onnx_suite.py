@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import onnx_ir as ir
 import pytest
 import torch
 from onnx import numpy_helper
-from onnx.backend.test.loader import load_model_tests
 
 from edgeseq.errors import UnsupportedModelError
 from edgeseq.interp import Interpreter
+from tests.zoo.onnx_suite import GROUP, PARTS, cases
+
+pytestmark = pytest.mark.xdist_group(GROUP)
 
 # Operators that the interpreter refuses, with the reason. A refusal is tested as such.
 REFUSED = {
@@ -57,12 +60,6 @@ EXCLUDED = {
 }
 
 
-def _cases() -> list[Any]:
-    with warnings.catch_warnings():  # the suite's generators divide by zero on purpose
-        warnings.simplefilter("ignore")
-        return list(load_model_tests(kind="node"))
-
-
 def _operators(graph: onnx.GraphProto) -> set[str]:
     found = set()
     for node in graph.node:
@@ -77,9 +74,12 @@ def _reason(case: Any) -> str | None:
     return next((why for part, why in EXCLUDED.items() if part in case.name), None)
 
 
-ALL = _cases()
-RUN = [c for c in ALL if not _operators(c.model.graph) & _REFUSED_OPS and _reason(c) is None]
-REFUSE = [c for c in ALL if _operators(c.model.graph) & _REFUSED_OPS]
+def _run() -> list[Any]:
+    return [c for c in cases() if not _is_refused(c) and _reason(c) is None]
+
+
+def _is_refused(case: Any) -> bool:
+    return bool(_operators(case.model.graph) & _REFUSED_OPS)
 
 
 def _array(x: Any) -> npt.NDArray[Any]:
@@ -103,16 +103,32 @@ def _tolerance(case: Any) -> float:
 
 
 def test_the_lists_are_not_stale() -> None:
-    names = set().union(*(_operators(c.model.graph) for c in ALL))
+    names = set().union(*(_operators(c.model.graph) for c in cases()))
     known = {op for op in _REFUSED_OPS if op in names}
-    assert all(any(part in c.name for c in ALL) for part in EXCLUDED)
+    assert all(any(part in c.name for c in cases()) for part in EXCLUDED)
     assert len(known) > 30
-    assert len(RUN) > 1400
+    assert len(_run()) > 1400
 
 
-@pytest.mark.parametrize("case", RUN, ids=lambda c: c.name.removeprefix("test_"))
-def test_node(case: Any) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_nodes(part: int) -> None:
     torch.set_num_threads(1)
+    chosen = _run()[part::PARTS]
+    assert len(chosen) > 50
+    assert _problems(chosen, _check) == []
+
+
+def _problems(chosen: list[Any], check: Callable[[Any], None]) -> list[str]:
+    found = []
+    for case in chosen:
+        try:
+            check(case)
+        except (Exception, pytest.fail.Exception) as error:
+            found.append(f"{case.name}: {error!r}")
+    return found
+
+
+def _check(case: Any) -> None:
     interpreter = Interpreter(ir.from_proto(case.model), dtype=None)
     graph = case.model.graph
     for inputs, outputs in case.data_sets:
@@ -128,7 +144,20 @@ def test_node(case: Any) -> None:
             )
 
 
-@pytest.mark.parametrize("case", REFUSE, ids=lambda c: c.name.removeprefix("test_"))
-def test_refused(case: Any) -> None:
+def test_refusals() -> None:
+    chosen = [c for c in cases() if _is_refused(c)]
+    assert len(chosen) > 100
+    assert _problems(chosen, _check_refusal) == []
+
+
+def _check_refusal(case: Any) -> None:
     with pytest.raises(UnsupportedModelError):
         Interpreter(ir.from_proto(case.model), dtype=None)
+
+
+def test_a_wrong_result_is_named() -> None:
+    wrong = next(c for c in cases() if c.name == "test_relu")
+    ((inputs, (output,)),) = wrong.data_sets
+    shifted = dataclasses.replace(wrong, data_sets=[(inputs, [output + 1])])
+    (said,) = _problems([shifted], _check)
+    assert said.startswith("test_relu: AssertionError")

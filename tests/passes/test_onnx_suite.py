@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
-import onnx.backend.test.loader
 import onnx_ir as ir
 import onnxruntime
 import pytest
@@ -13,10 +11,13 @@ from edgeseq.errors import EdgeseqError
 from edgeseq.frontends.onnx import import_onnx
 from edgeseq.ir.settings import Settings
 from edgeseq.pipeline import prepare
+from tests.zoo import onnx_suite
+from tests.zoo.onnx_suite import PARTS
+
+pytestmark = pytest.mark.xdist_group(onnx_suite.GROUP)
 
 # Relative error by type: folding and reordering round in another place.
 TOLERANCE = {2: 4e-3, 4: 1e-4, 8: 1e-6}
-PARTS = 24  # so that workers share the load
 
 
 def session(model):
@@ -73,7 +74,7 @@ def same(got, want):
 
 @pytest.fixture(scope="session")
 def cases():
-    found = onnx.backend.test.loader.load_model_tests(kind="node")
+    found = onnx_suite.cases()
     # Chance and training are not for inference: Dropout in training mode draws its mask.
     return [case for case in found if "training" not in case.name and "bernoulli" not in case.name]
 
