@@ -28,6 +28,7 @@ class Gate(nn.Module):
     """
 
     frequency: Tensor
+    passes: Tensor
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -35,6 +36,7 @@ class Gate(nn.Module):
         nn.init.zeros_(self.decide.weight)
         nn.init.constant_(self.decide.bias, 1.0)  # open at first
         self.register_buffer("frequency", torch.ones(features))
+        self.register_buffer("passes", torch.zeros((), dtype=torch.long))
         self.polarisation: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,9 +47,15 @@ class Gate(nn.Module):
             mean = soft.flatten(0, -2).mean(0) if soft.dim() > 1 else soft
             self.polarisation = (4 * mean * (1 - mean)).mean()
             opened = hard.detach().reshape(-1, hard.shape[-1]).mean(0)
-            self.frequency.lerp_(opened.to(self.frequency), 1 - _MEMORY)
+            self.passes += 1  # the mean of all passes at first, later of the latest ones
+            rate = max(1 / int(self.passes), 1 - _MEMORY)
+            self.frequency.lerp_(opened.to(self.frequency), rate)
         gated: Tensor = x * (hard + soft - soft.detach())  # gradients as if it were not rounded
         return gated
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The term of a pass belongs to its graph, which a copy of the module has no part in.
+        return {**self.__dict__, "polarisation": None}
 
 
 class ConsensusGates:

@@ -33,6 +33,7 @@ class GradualPruner:
         end: Step at which the sparsity is reached.
         every: Steps between prunings.
         together: One threshold for all weights instead of one per matrix.
+        initial: Share of zeros at the first pruning: what a module pruned before has.
         only: Globs of the weights to prune.
         but: Globs of weights to leave alone.
     """
@@ -48,11 +49,14 @@ class GradualPruner:
         end: int = 1000,
         every: int = 100,
         together: bool = False,
+        initial: float = 0.0,
         only: Sequence[str] = ("*",),
         but: Sequence[str] = (),
     ) -> None:
         if not 0 <= sparsity < 1:
             raise UsageError(f"sparsity {sparsity:g} is outside [0, 1)")
+        if not 0 <= initial <= sparsity:
+            raise UsageError(f"initial sparsity {initial:g} is outside [0, {sparsity:g}]")
         if not 0 <= begin <= end or every < 1:
             raise UsageError(
                 f"steps {begin} to {end}, every {every}, are no schedule",
@@ -60,7 +64,7 @@ class GradualPruner:
             )
         self._slots = slots(module, only, but)
         self._pattern = Pattern.parse(pattern)
-        self._sparsity, self._together = sparsity, together
+        self._initial, self._sparsity, self._together = initial, sparsity, together
         self._begin, self._end, self._every = begin, end, every
         self._steps = 0
         self._masks = {}
@@ -116,7 +120,7 @@ class GradualPruner:
             self._prune(progress)
 
     def _prune(self, progress: float) -> None:
-        pattern, density = self._pattern, 1 - cubic(progress, 0.0, self._sparsity)
+        pattern, density = self._pattern, 1 - cubic(progress, self._initial, self._sparsity)
         if pattern.fixed_density is not None:
             density = pattern.fixed_density
             wanted = 1 - cubic(progress, 0.0, 1 - density)

@@ -17,7 +17,7 @@ from torch import nn
 from edgeseq.errors import UsageError
 from edgeseq.registry import hint
 from edgeseq.train.torch_slots import Slot, slots
-from edgeseq.train.torch_wrap import unwrap, wrap
+from edgeseq.train.torch_wrap import original, unwrap, wrap
 
 Tensor = torch.Tensor
 
@@ -35,36 +35,39 @@ def nm_mask(weight: Tensor, n: int, m: int) -> Tensor:
 
 
 class _Through(torch.autograd.Function):
-    """Masked forward; backward as if there were no mask, and what is masked decays."""
+    """Masked forward; backward as if there were no mask."""
 
     @staticmethod
-    def forward(context: Any, weight: Tensor, mask: Tensor, decay: float) -> Tensor:
-        context.save_for_backward(weight, mask)
-        context.decay = decay
+    def forward(context: Any, weight: Tensor, mask: Tensor) -> Tensor:
+        del context
         return torch.where(mask, weight, 0)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        weight, mask = context.saved_tensors
-        return gradient + context.decay * torch.where(mask, 0, weight), None, None
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        del context
+        return gradient, None
 
 
-class _SrSte(nn.Module):
-    def __init__(self, n: int, m: int, decay: float) -> None:
+class _StraightThrough(nn.Module):
+    def __init__(self, n: int, m: int) -> None:
         super().__init__()
-        self.n, self.m, self.decay = n, m, decay
+        self.n, self.m = n, m
 
     def forward(self, weight: Tensor) -> Tensor:
         mask = nm_mask(weight, self.n, self.m)
-        made: Tensor = _Through.apply(weight, mask, self.decay)  # type: ignore[no-untyped-call]
+        made: Tensor = _Through.apply(weight, mask)  # type: ignore[no-untyped-call]
         return made
 
 
 class SRSTE:
     """Trains N:M from the start (arXiv 2102.04010): g = g(masked) + decay * (1 - mask) * weight.
 
+    The decay is added right before the optimizer's step: once, however often a layer was called,
+    and unscaled under mixed precision.
+
     Args:
         module: What is trained.
+        optimizer: What trains it.
         pattern: `2:4` and the like.
         decay: Pull on pruned weights towards zero; 0 is the plain straight-through estimator.
         only: Globs of the weights.
@@ -74,6 +77,7 @@ class SRSTE:
     def __init__(
         self,
         module: nn.Module,
+        optimizer: torch.optim.Optimizer,
         *,
         pattern: str = "2:4",
         decay: float = 2e-4,
@@ -81,9 +85,11 @@ class SRSTE:
         but: Sequence[str] = (),
     ) -> None:
         self._n, self._m = _parse(pattern)
+        self._decay = decay
         self._slots = slots(module, only, but)
         for slot in self._slots:
-            wrap(slot, _SrSte(self._n, self._m, decay))
+            wrap(slot, _StraightThrough(self._n, self._m))
+        self._hook = optimizer.register_step_pre_hook(self._pull)
         self._before = self._masks()
 
     def divergence(self) -> int:
@@ -95,10 +101,18 @@ class SRSTE:
 
     def finish(self) -> None:
         """Leave plain parameters behind, pruned."""
+        self._hook.remove()
         unwrap(self._slots)
 
+    def _pull(self, *_: Any) -> None:
+        for slot in self._slots:
+            weight = original(slot)
+            if weight.grad is not None:
+                kept = nm_mask(weight, self._n, self._m)
+                weight.grad.add_(torch.where(kept, 0, weight.detach()), alpha=self._decay)
+
     def _masks(self) -> dict[str, Tensor]:
-        return {s.path: s.weight.detach() != 0 for s in self._slots}
+        return {s.path: nm_mask(original(s), self._n, self._m) for s in self._slots}
 
 
 KINDS = ("mask-linear", "mask-exponential", "structure-stepwise", "structure-geometric")

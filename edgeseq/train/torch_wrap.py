@@ -2,11 +2,13 @@
 
 `torch.nn.utils.parametrize` keeps the learnt tensor the same Parameter, so optimizers, copies,
 `state_dict` and DistributedDataParallel go on as they were. Recurrent layers hold their weights a
-second time, in a flat list: hooks put there what the layer is to see, for each forward pass.
+second time, in a flat list: while one is parametrized, that list is made from the weights whenever
+it is read.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +23,10 @@ def wrap(slot: Slot, function: nn.Module) -> None:
     """Let a layer see `function(weight)` from now on."""
     parametrize.register_parametrization(slot.owner, slot.attribute, function)
     if isinstance(slot.owner, nn.RNNBase):
-        _forget(slot.owner)
-        if _before not in slot.owner._forward_pre_hooks.values():
-            slot.owner.register_forward_pre_hook(_before)
-            slot.owner.register_forward_hook(_after, always_call=True)
+        # parametrize gives each module a class of its own. A list that is kept would hold results
+        # of autograd after `module.to(...)`, which cannot be copied and go stale.
+        kind: Any = type(slot.owner)
+        kind._flat_weights = property(_flat_weights, _ignore)
 
 
 def unwrap(places: Sequence[Slot]) -> None:
@@ -34,10 +36,19 @@ def unwrap(places: Sequence[Slot]) -> None:
             continue
         parametrize.remove_parametrizations(slot.owner, slot.attribute, leave_parametrized=True)
         if isinstance(slot.owner, nn.RNNBase):
-            if not parametrize.is_parametrized(slot.owner):
-                _drop(slot.owner._forward_pre_hooks, _before)
-                _drop(slot.owner._forward_hooks, _after)
-            _forget(slot.owner)
+            slot.owner._flat_weights = _flat_weights(slot.owner)
+
+
+def baked(module: nn.Module) -> nn.Module:
+    """Return a copy with plain parameters, without a data-parallel wrapper around it."""
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        module = module.module
+    made = copy.deepcopy(module)
+    for owner in list(made.modules()):
+        if parametrize.is_parametrized(owner):
+            listed: Any = owner.parametrizations
+            unwrap([Slot(owner, attribute, attribute, 1) for attribute in list(listed)])
+    return made
 
 
 def original(slot: Slot) -> nn.Parameter:
@@ -48,25 +59,12 @@ def original(slot: Slot) -> nn.Parameter:
     return getattr(slot.owner, slot.attribute)  # type: ignore[no-any-return]
 
 
-def _before(module: nn.Module, _inputs: Any) -> None:
-    assert isinstance(module, nn.RNNBase)
-    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+def _flat_weights(module: nn.RNNBase) -> list[torch.Tensor | None]:
+    return [getattr(module, name) for name in module._flat_weights_names]
 
 
-def _after(module: nn.Module, _inputs: Any, _output: Any) -> None:
-    assert isinstance(module, nn.RNNBase)
-    _forget(module)
-
-
-def _forget(module: nn.RNNBase) -> None:
-    """Leave the parameters in the flat list: results of autograd there could not be copied."""
-    names = module._flat_weights_names
-    module._flat_weights = [original(Slot(module, name, name, 1)) for name in names]
-
-
-def _drop(hooks: Any, hook: Any) -> None:
-    for key in [key for key, found in hooks.items() if found is hook]:
-        del hooks[key]
+def _ignore(module: nn.RNNBase, weights: list[torch.Tensor | None]) -> None:
+    """The layer itself sets its list when it moves to another device or type."""
 
 
 class Masked(nn.Module):

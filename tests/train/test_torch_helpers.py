@@ -182,12 +182,19 @@ def test_sr_ste_reference() -> None:
     weight = torch.tensor([[0.3, -0.1, 0.5, -0.2, 0.05, 0.9, -0.8, 0.01]])
     with torch.no_grad():
         layer.weight.copy_(weight)
-    helper = SRSTE(layer, pattern="2:4", decay=2e-4)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    helper = SRSTE(layer, optimizer, pattern="2:4", decay=2e-4)
     assert (layer.weight != 0).int().tolist() == [[1, 0, 1, 0, 0, 1, 1, 0]]
-    (layer(torch.ones(1, 8)) * 0).sum().backward()
+    for _ in range(3):  # the decay counts once a step, however often the layer was used
+        (layer(torch.ones(1, 8)) * 0).sum().backward()
+    optimizer.step()
     extra = torch.tensor([[0, -2e-5, 0, -4e-5, 1e-5, 0, 0, 2e-6]])
-    torch.testing.assert_close(layer.parametrizations.weight.original.grad, extra)
+    learnt = layer.parametrizations.weight.original
+    torch.testing.assert_close(learnt.grad, extra)
+    torch.testing.assert_close(learnt.detach(), weight - extra)
     assert helper.divergence() == 0
+    layer(torch.ones(1, 8)).sum().backward()
+    assert (learnt.grad - 1).abs().max() < 1e-4  # straight through, to all of them
     helper.finish()
     assert torch.equal(layer.weight, weight * (layer.weight != 0))
 
@@ -195,7 +202,7 @@ def test_sr_ste_reference() -> None:
 def test_sr_ste_trains_recurrent_layers() -> None:
     model = Tagger()
     optimizer = adam(model)
-    helper = SRSTE(model)
+    helper = SRSTE(model, optimizer)
     train(model, optimizer, 12)
     assert helper.divergence() > 0
     x = torch.randn(2, 5, 16)
@@ -247,6 +254,6 @@ def test_refusals() -> None:
     with pytest.raises(UsageError, match="no schedule"):
         GradualPruner(model, adam(model), sparsity=0.5, begin=5, end=1)
     with pytest.raises(UsageError, match="is not N:M"):
-        SRSTE(model, pattern="4x1")
+        SRSTE(model, adam(model), pattern="4x1")
     with pytest.raises(UsageError, match="did you mean 'mask-linear'"):
         ProgressiveFlow(model, adam(model), kind="mask-linaer")
