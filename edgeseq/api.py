@@ -133,12 +133,11 @@ def prune_model(
     Raises:
         EdgeseqError: bad input; nothing is written then.
     """
-    from edgeseq import pipeline
     from edgeseq.train import compress, write_back
 
     _check_sparsity(options, required=True)
     # Without the code that computes shapes it runs several times faster; weights keep their names.
-    model = _load_for_rewrite(spec, options, pipeline.PASSES[1:5])
+    model = _load_for_rewrite(spec, options, _BEFORE_PRUNE)
     done = compress.compress(
         model, options.sparse, options.seed, progress or _silent, options.cost_table
     )
@@ -195,6 +194,7 @@ def _load_for_rewrite(spec: str | Path, options: CompileOptions, passes: Sequenc
     return model
 
 
+_BEFORE_PRUNE = ("expand-functions", "expand-quantized", "fold-constants", "constant-bounds")
 _BEFORE_QUANTIZE = (
     "fold-constants",
     "eliminate-identity",

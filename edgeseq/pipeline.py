@@ -22,6 +22,8 @@ PASSES: tuple[str, ...] = (
     "expand-functions",
     "expand-quantized",
     "fold-constants",
+    "if-to-where",
+    "fold-constants",
     "constant-bounds",
     "eliminate-identity",
     "eliminate-common",

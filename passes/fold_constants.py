@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgeseq.ir import branches
 from edgeseq.ir.edit import Editor
 from edgeseq.ir.infer import bodies
 from edgeseq.ir.passes import GraphPass
@@ -38,7 +39,7 @@ def _fold(graph: ir.Graph, edit: Editor) -> bool:
         if node.op_type == "CastLike" and node.domain == "":
             node = _cast(node, edit)
         edit.inference.infer(node)
-        # An If that is left over is nobody's to run: only its condition is worth mending.
+        # The branches of an If that is left over are folded once `if-to-where` has opened them.
         for body in bodies(node) if node.op_type != "If" else ():
             changed |= _fold(body, edit)
         if all(_is_known(output) for output in node.outputs) and not _is_copied_output(node):
@@ -84,22 +85,7 @@ def _inline_branch(node: ir.Node, edit: Editor) -> bool:
     known = None if condition is None else edit.inference.data(condition)
     if known is None or len({bool(one.item()) for one in known}) != 1 or node.graph is None:
         return False
-    taken = bool(known[0].item())
-    branch = node.attributes["then_branch" if taken else "else_branch"].as_graph()
-    values = [output for inner in branch for output in inner.outputs]
-    edit.release([inner.name for inner in branch] + [value.name for value in values])
-    edit.release(list(branch.initializers))
-    for value in list(branch.initializers.values()):
-        if value.const_value is not None:
-            value.replace_all_uses_with(edit.constant(value.const_value.numpy(), value.name or "c"))
-    nodes, ends = list(branch), list(branch.outputs)
-    branch.outputs.clear()
-    branch.remove(nodes)
-    for inner in nodes:
-        inner.name = edit.name(inner.name or inner.op_type)
-        for value in inner.outputs:
-            value.name = edit.name(value.name) if value.name else value.name
-    node.graph.insert_after(node, nodes)
+    nodes, ends = branches.inline(node, bool(known[0].item()), edit)
     for output, end in zip(node.outputs, ends, strict=True):
         _hand_over(output, end, nodes, node, edit)
     node.graph.remove(node, safe=True)

@@ -31,9 +31,10 @@ code otherwise; the recurrent ones need constant weights.
 
 ## Gone before lowering
 The passes replace these where their inputs allow: `If` when its condition is constant
-(`--const`), `ScatterND` and `ScatterElements` with constant indices, `SplitToSequence` read by
-`SequenceAt` with constant indices (`chunk` and `split` of PyTorch), `Dropout`, `Identity`,
-`Constant`, and `STFT` and `DFT` of a known length. These are replaced by what ONNX defines them by:
+(`--const`), or when both branches have one shape and can be computed; `ScatterND` and
+`ScatterElements` with constant indices, `SplitToSequence` read by `SequenceAt` with constant
+indices (`chunk` and `split` of PyTorch), `Dropout`, `Identity`, `Constant`, and `STFT` and `DFT`
+of a known length. These are replaced by what ONNX defines them by:
 
 {expanded}
 
