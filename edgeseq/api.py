@@ -313,6 +313,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
     table = costs.load(options.cost_table)  # what is wrong with it is said before the work
     names = options.targets or host_targets()
     targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
+    _check_threads(options, targets)
     spec = str(imported.source["spec"])
     name = artifact.check_name(options.name) if options.name else artifact.default_name(spec)
     with _staged(options.output) as folder:
@@ -334,7 +335,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
         model_hash = artifact.write_model(imported.model, folder)
         start = time.perf_counter()
         levels = tuple(i.level for t in targets for i in t.dispatched(options.isa))
-        costing = Costing(table, tuple(dict.fromkeys(levels)))
+        costing = Costing(table, tuple(dict.fromkeys(levels)), options.threads)
         lowered = _lower(imported.model, name, model_hash, modes, records, costing)
         progress(Event("lower", name, time.perf_counter() - start))
         files = {t.name: _build(lowered, t, options, folder, progress) for t in targets}
@@ -384,6 +385,19 @@ def _prepare(
     original = model.clone()
     rest = pipeline.prepare(model, settings, passes=pipeline.PASSES[1:], progress=done)
     return original, [*bound.records, *rest.records]
+
+
+def _check_threads(options: CompileOptions, targets: Sequence[Target]) -> None:
+    """Refuse shares for what has no threads."""
+    if not 1 <= options.threads <= 64:
+        raise UsageError(f"{options.threads} threads", why="a layer has 1 to 64 shares")
+    alone = [t.name for t in targets if options.threads > 1 and not t.threads]
+    if alone:
+        raise UsageError(
+            f"target '{alone[0]}' has no threads",
+            why="its modules import nothing and share no memory",
+            fix="compile it apart, without --threads",
+        )
 
 
 def _check_sparsity(options: CompileOptions, *, required: bool = False) -> None:

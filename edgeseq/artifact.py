@@ -169,7 +169,7 @@ def _target(
 ) -> dict[str, Any]:
     from edgeseq.lower import emit
 
-    library = next((n for n in names if n.endswith(".so")), None)
+    library = next((n for n in names if n.endswith(f"lib{lowered.interface.name}.so")), None)
     built = [i.level for i in emit.built_levels(lowered, target, options.isa)]
     arena = [lowered.arena_bytes(t) for t in (1, lowered.interface.max_t)]
     per_step = -(-(arena[1] - arena[0]) // max(lowered.interface.max_t - 1, 1))
@@ -178,6 +178,7 @@ def _target(
         "library": library,
         "isa": built,
         "machine": target.machines[0] if target.machines else None,
+        **({"threads": lowered.interface.threads} if lowered.interface.threads > 1 else {}),
         "state_size": lowered.interface.state_size,
         "arena_size": {"constant": arena[0], "per_step": per_step},
         "weight_bytes": lowered.weights.nbytes,

@@ -24,6 +24,7 @@ class SparsityOptions:
         keep_dense: Names or globs of weights to leave alone.
         densities: Name or glob -> the share of its weights that stays.
         keep_diagonal: Never prune the diagonal of a recurrent matrix.
+        rearrange: First order channels so that what a group holds matters little together.
         recover: Steps of training that win the accuracy back; 0: none.
         recover_schedule: `cubic`: prune while recovering; `one-shot`: before it. None: cubic,
             unless a criterion or the diagonal is asked for, which cubic does not know.
@@ -40,6 +41,7 @@ class SparsityOptions:
     keep_dense: tuple[str, ...] = ()
     densities: Mapping[str, float] = dataclasses.field(default_factory=dict)
     keep_diagonal: bool = False
+    rearrange: bool = False
     recover: int = 0
     recover_schedule: str | None = None
     checkpoint: Path | None = None
@@ -128,6 +130,7 @@ class CompileOptions:
             inputs and outputs. None: `step` is built where the model allows.
         name: Prefix of every C symbol; None takes it from the model's file or class.
         isa: Fix the instruction set, e.g. `x86-64-v3`; None dispatches at init.
+        threads: Threads that may share a large layer.
         force: Replace an output folder that exists.
         cache: Reuse compiled pieces from earlier runs.
         seed: Seed of everything random: the verify inputs that are not given.
@@ -148,6 +151,7 @@ class CompileOptions:
     stream: bool | None = None
     name: str | None = None
     isa: str | None = None
+    threads: int = 1
     force: bool = False
     cache: bool = True
     seed: int = 0

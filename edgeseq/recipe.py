@@ -158,6 +158,7 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "stream": _bool,
     "name": _string,
     "isa": _string,
+    "threads": _typed(int, "a whole number"),
     "force": _bool,
     "cache": _bool,
     "seed": _typed(int, "a whole number"),
@@ -172,6 +173,7 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "keep-dense": _strings,
     "density": _table(_density),
     "keep-diagonal": _bool,
+    "rearrange": _bool,
     "recover": _typed(int, "a whole number"),
     "recover-schedule": _string,
     "checkpoint": _path,
@@ -196,7 +198,8 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
 _PRUNE = (
     *("model", "output", "shape", "dim", "const", "state", "seed", "force", "cost-table"),
     *("sparsity", "pattern", "criterion", "allocation", "budget", "calibrate", "hold-out"),
-    *("keep-dense", "density", "keep-diagonal", "recover", "recover-schedule", "checkpoint"),
+    *("keep-dense", "density", "keep-diagonal", "rearrange", "recover", "recover-schedule"),
+    "checkpoint",
 )
 _QUANTIZE = (
     *("model", "output", "shape", "dim", "const", "state", "seed", "force", "calibrate"),

@@ -63,6 +63,27 @@ class Case:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sharing:
+    """How threads share a kernel: `es_<name>_share` computes some panels of its outputs.
+
+    Args:
+        outputs: The size that counts the outputs.
+        panel: Shares begin at multiples of so many outputs, which are multiples of a panel.
+        work: Sizes and CONST arrays by name -> the work of each `panel` outputs, in any unit.
+        steps: Of a recurrence, how many are projected together (c/shares.h); 0: no recurrence.
+        prepared: Before a step, inputs and states are quantized.
+        scratch: Every share has scratch memory of its own.
+    """
+
+    outputs: str
+    panel: int
+    work: Callable[[Sizes, Mapping[str, Array]], Array]
+    steps: int = 0
+    prepared: bool = False
+    scratch: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Kernel:
     """One C function and all that is needed to call and test it.
 
@@ -77,6 +98,7 @@ class Kernel:
         reference: float64 reference: case -> {out name: array}.
         cases: Yields test cases: sizes below, at and above each tile, and odd ones.
         tolerance: Largest error relative to max(1, max|reference|); its reason stands beside it.
+        sharing: How threads share it; None: they do not.
     """
 
     name: str
@@ -88,3 +110,4 @@ class Kernel:
     reference: Callable[[Case], dict[str, Array]]
     cases: Callable[[np.random.Generator], Iterable[Case]]
     tolerance: float
+    sharing: Sharing | None = None

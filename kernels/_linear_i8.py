@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from edgeseq.kernels import _exact as exact
 from edgeseq.kernels import _quantized as q
-from edgeseq.kernels import gemm
+from edgeseq.kernels import _sharing, gemm
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Kernel, Role, Sizes
 from edgeseq.kernels._recurrent import round_up
 from edgeseq.kernels._recurrent_i8 import NUMBERS, Numbers, draw_weights
@@ -168,4 +168,7 @@ def kernel(name: str, source: str, layout: str) -> Kernel:
         reference=reference,
         cases=lambda rng: cases(rng, layout),
         tolerance=0.0,  # the same bits
+        sharing=_sharing.linear(
+            lists=bool(layout), width=q.WIDTHS[layout] or q.PANEL, scratch=True
+        ),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from edgeseq.kernels import _exact as exact
 from edgeseq.kernels import _quantized as q
 from edgeseq.kernels import _recurrent as rec
+from edgeseq.kernels import _sharing
 from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role, Sizes
 from edgeseq.kernels._recurrent import round_up
 
@@ -197,4 +198,5 @@ def _kernel(
         reference=lambda case: reference(case, states, cell),
         cases=lambda rng: cases(rng, layout),
         tolerance=0.0,  # the same bits
+        sharing=_sharing.recurrent_i8(gates, STEPS, lists=bool(layout), width=width),
     )

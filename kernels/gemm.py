@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterator
 
 import numpy as np
+from edgeseq.kernels import _sharing
 from edgeseq.kernels._blocks import OVERREAD
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Kernel, Role, Sizes
 from edgeseq.kernels._formats import (
@@ -135,6 +136,7 @@ def _kernel(form: Format) -> Kernel:
         reference=functools.partial(reference, form=form),
         cases=functools.partial(cases, form=form),
         tolerance=TOLERANCE,
+        sharing=_sharing.linear(32),
     )
 
 

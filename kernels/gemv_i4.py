@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from edgeseq.kernels import gemm
+from edgeseq.kernels import _sharing, gemm
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Kernel, Role
 from edgeseq.kernels._recurrent import apply, round_up
 
@@ -157,6 +157,7 @@ KERNELS = (
         reference=reference,
         cases=cases_i4,
         tolerance=2e-6,  # as gemm_f32: float sums of up to 257 products of variance one together
+        sharing=_sharing.linear(),
     ),
     Kernel(
         name="gemv_i4_f16",
@@ -174,6 +175,7 @@ KERNELS = (
         reference=reference,
         cases=lambda rng: cases_i4(rng, np.float16),
         tolerance=2e-6,
+        sharing=_sharing.linear(),
     ),
     Kernel(
         name="gemv_i8w",
@@ -190,5 +192,6 @@ KERNELS = (
         reference=reference,
         cases=cases_i8,
         tolerance=2e-6,
+        sharing=_sharing.linear(),
     ),
 )

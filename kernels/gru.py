@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator
 
 import numpy as np
-from edgeseq.kernels import _formats
+from edgeseq.kernels import _formats, _sharing
 from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._blocks import Blocks
 from edgeseq.kernels._family import Array, Case, Kernel, Sizes
@@ -127,6 +127,7 @@ def _kernel(form: Format) -> Kernel:
         # Float sums of up to I + H = 192 terms of size one, about 1e-7 each in the mean, through
         # activations of slope one; the state contracts, so that steps do not add up.
         tolerance=2e-6,
+        sharing=_sharing.recurrent(3, rec.STEPS, lists=form.width > 0, width=form.width),
     )
 
 

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator
 
 import numpy as np
-from edgeseq.kernels import _formats
+from edgeseq.kernels import _formats, _sharing
 from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._blocks import Blocks
 from edgeseq.kernels._family import Array, Case, Kernel, Sizes
@@ -137,6 +137,7 @@ def _kernel(form: Format) -> Kernel:
         cases=functools.partial(cases, form=form),
         # As for GRU; c may grow with T, and its error with it, hence relative to the largest value.
         tolerance=3e-6,
+        sharing=_sharing.recurrent(4, rec.STEPS, lists=form.width > 0, width=form.width),
     )
 
 

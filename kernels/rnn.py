@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator
 
 import numpy as np
-from edgeseq.kernels import _formats
+from edgeseq.kernels import _formats, _sharing
 from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._blocks import Blocks
 from edgeseq.kernels._family import Array, Case, Kernel, Sizes
@@ -92,6 +92,7 @@ def _kernel(form: Format) -> Kernel:
         cases=functools.partial(cases, form=form),
         # As for GRU; nothing damps the state's error here, and 130 steps of it add up.
         tolerance=5e-6,
+        sharing=_sharing.recurrent(1, rec.STEPS, lists=form.width > 0, width=form.width),
     )
 
 

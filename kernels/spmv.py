@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterator
 
 import numpy as np
-from edgeseq.kernels import _blocks, gemm
+from edgeseq.kernels import _blocks, _sharing, gemm
 from edgeseq.kernels._blocks import Blocks
 from edgeseq.kernels._family import Arg, Array, Case, Kernel, Role
 from edgeseq.kernels._formats import SPARSE, Format, rounded
@@ -63,6 +63,7 @@ def _kernel(form: Format) -> Kernel:
         reference=functools.partial(gemm.reference, form=form),
         cases=functools.partial(cases, form=form),
         tolerance=gemm.TOLERANCE,
+        sharing=_sharing.linear(lists=True, width=form.width),
     )
 
 

@@ -68,6 +68,7 @@ class Target:
         link: Further flags of the linker.
         package: Module of `edgeseq.packages` that writes what a developer's tools expect around
             the library; "" for none.
+        threads: Threads can share its layers (`--threads`).
         engines: Modules of `edgeseq.engines` that run it on another machine, the usual one first.
     """
 
@@ -81,6 +82,7 @@ class Target:
     form: Form = Form.SHARED
     link: tuple[str, ...] = ()
     package: str = ""
+    threads: bool = True
     engines: tuple[str, ...] = ()
 
     @property

@@ -26,5 +26,6 @@ TARGET = Target(
     machines=(),
     form=Form.WASM,
     package="npm",
+    threads=False,
     engines=("wasmtime", "node", "chromium"),
 )

@@ -53,6 +53,12 @@ edgeseq compile model.onnx --sparsity 0.9 --pattern 16x1 --calibrate clips/ --re
 )
 @click.option("--name", help="Prefix of the C functions; default: from the model.")
 @click.option("--isa", metavar="LEVEL", help="Fix the instruction set, e.g. x86-64-v3.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Cut large layers into shares for up to N threads; default 1.",
+)
 @click.option("--force", is_flag=True, default=None, help="Replace the folder if it exists.")
 @click.option(
     "--cache/--no-cache", default=None, help="Reuse compiled pieces of earlier runs (default)."

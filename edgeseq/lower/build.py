@@ -49,7 +49,8 @@ class Lowered:
 
     def fingerprint(self) -> str:
         """Tells apart whatever leads to different files; the model is in it by its hash."""
-        return repr(self.interface)
+        shares = [(c.choice.node.name, c.choice.cuts) for c in self.kernel_calls()]
+        return repr(self.interface) + (repr(shares) if self.interface.threads > 1 else "")
 
     def arena_bytes(self, steps: int) -> int:
         """Size of the arena for this many steps."""
@@ -101,6 +102,8 @@ def lower(
 ) -> Lowered:
     """Lower a prepared model to programs; without `costing` all weights stay dense."""
     interface = describe(model, name, model_hash, modes, passes)
+    if costing is not None:
+        interface = dataclasses.replace(interface, threads=costing.threads)
     flat = scan_functions.inlined(model)
     programs: dict[str, program.Program] = {}
     reasons: dict[str, str] = {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgeseq.kernels._family import Arg, Kernel, Role
+from edgeseq.lower import shares
 from edgeseq.lower.arena import ALIGN, Layout, Place, Space
 from edgeseq.lower.interface import CTYPES, Interface
 from edgeseq.lower.program import Call, CopyCall, KernelCall, LoopCall, TirCall, View
@@ -23,11 +24,13 @@ class Wrapper:
         kernel: The kernel.
         sizes: Values of its int parameters.
         null: Which pointer parameters are always NULL.
+        cuts: Where the shares of threads lie; (): one thread computes all.
     """
 
     kernel: Kernel
     sizes: tuple[Size, ...]
     null: tuple[bool, ...]
+    cuts: tuple[int, ...] = ()
 
     @property
     def takes_t(self) -> bool:
@@ -40,19 +43,35 @@ class Wrapper:
 
     def parameters(self) -> str:
         """C parameter list."""
+        team = ["const es_team *team"] if self.cuts else []
+        return ", ".join([*self.declarations(), *team])
+
+    def declarations(self) -> list[str]:
+        """What the kernel is called with."""
         params = [
             f"{'const ' if a.role in (Role.IN, Role.CONST) else ''}{CTYPES[a.dtype]} *{a.name}"
             for a in self.pointers()
         ]
-        return ", ".join([*params, *(["int64_t T"] if self.takes_t else [])])
+        return [*params, *(["int64_t T"] if self.takes_t else [])]
+
+    def text(self, name: str, storage: str) -> str:
+        """The function `name` in C, `storage` before it."""
+        if self.cuts:
+            return shares.text(self, name, storage)
+        return f"{storage} void {name}({self.parameters()}) {{\n    {self.body()}\n}}"
 
     def body(self) -> str:
         """The call of the kernel."""
+        return self.call(self.kernel.name, "", [])
+
+    def call(self, kernel: str, prefix: str, more: Sequence[str]) -> str:
+        """The call of a kernel whose pointers and T stand behind a prefix."""
         sizes = [s.c() if s.known else f"(int){s.c()}" for s in self.sizes]
         pointers = [
-            "NULL" if null else a.name for a, null in zip(self.kernel.args, self.null, strict=True)
+            "NULL" if null else f"{prefix}{a.name}"
+            for a, null in zip(self.kernel.args, self.null, strict=True)
         ]
-        return f"es_{self.kernel.name}({', '.join([*sizes, *pointers])});"
+        return f"es_{kernel}({', '.join([*sizes, *pointers, *more])});"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,9 +190,10 @@ class Printer:
                     view = call.scratch[0] if call.scratch else None
             args.append(None if view is None else self.typed(view, arg))
         sizes = tuple(choice.sizes[n] for n in choice.kernel.sizes)
-        wrapper = Wrapper(choice.kernel, sizes, tuple(a is None for a in args))
+        wrapper = Wrapper(choice.kernel, sizes, tuple(a is None for a in args), choice.cuts)
         name = self.names.wrapper(wrapper)
         passed = [a for a in args if a is not None] + (["T"] if wrapper.takes_t else [])
+        passed += [f"{self.interface.name.upper()}_TEAM(state)"] if wrapper.cuts else []
         callee = f"k->{name}" if self.dispatch else f"{self.names.prefix}_{name}"
         note = f" /* {choice.node.name} */" if choice.node.name else ""
         return f"{callee}({', '.join(passed)});{note}"

@@ -156,10 +156,12 @@ class Costing:
     Args:
         table: Times of kernels.
         levels: Instruction sets that the code is compiled for, worst first.
+        threads: Threads that may share a layer.
     """
 
     table: CostTable
     levels: tuple[str, ...]
+    threads: int = 1
 
 
 def _permutes(kernel: str) -> bool:

@@ -65,8 +65,8 @@ def built_levels(lowered: Lowered, target: Target, isa: str | None) -> tuple[Isa
 
 def exports(lowered: Lowered) -> list[str]:
     """The C functions of a model."""
-    m = lowered.interface.name
-    return [f"{m}_{n}" for n in EXPORTS if n != "step" or lowered.interface.step]
+    m, more = lowered.interface.name, ["parallel"] if lowered.interface.threads > 1 else []
+    return [f"{m}_{n}" for n in [*EXPORTS, *more] if n != "step" or lowered.interface.step]
 
 
 def _emit_source(lowered: Lowered, folder: Path) -> list[str]:
@@ -75,7 +75,16 @@ def _emit_source(lowered: Lowered, folder: Path) -> list[str]:
     header, source = sources.single(lowered.interface, lowered.layouts, lowered.weights, generated)
     (folder / f"{m}.h").write_text(header)
     (folder / f"{m}.c").write_text(source)
-    return [f"{m}.c", f"{m}.h"]
+    return [f"{m}.c", f"{m}.h", *_pool(lowered, folder)]
+
+
+def _pool(lowered: Lowered, folder: Path) -> list[str]:
+    """Write the source of the threads, which the user may compile, where there are shares."""
+    if lowered.interface.threads == 1:
+        return []
+    name = f"{lowered.interface.name}_threads.c"
+    (folder / name).write_text(sources.pool(lowered.interface))
+    return [name]
 
 
 def _emit_native(lowered: Lowered, target: Target, levels: Sequence[Isa], work: Path) -> list[str]:
@@ -89,7 +98,11 @@ def _emit_native(lowered: Lowered, target: Target, levels: Sequence[Isa], work: 
     if target.form is Form.SHARED:
         compiling.tools.shared(objects, f"lib{m}.so", exports(lowered), target.link)
         names.append(f"lib{m}.so")
-    return names
+    pool = _pool(lowered, work)
+    if pool and target.form is Form.SHARED and target.triple.endswith("-linux-gnu"):
+        compiling.tools.with_threads(pool[0], f"lib{m}_threads.so")
+        names.append(f"lib{m}_threads.so")
+    return [*names, *pool]
 
 
 def _emit_wasm(lowered: Lowered, target: Target, levels: Sequence[Isa], work: Path) -> list[str]:

@@ -90,6 +90,7 @@ class Interface:
     min_t: int
     max_t: int
     passes: tuple[str, ...]
+    threads: int = 1  # that may share a layer
 
     @property
     def state_size(self) -> int:

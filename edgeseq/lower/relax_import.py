@@ -19,7 +19,7 @@ from tvm import relax, tirx
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from edgeseq.errors import UnsupportedModelError
-from edgeseq.lower import scan, select
+from edgeseq.lower import scan, select, threads
 from edgeseq.lower.costs import Costing
 from edgeseq.lower.interface import CTYPES
 from edgeseq.lower.relax_ops import OPS, SHAPED
@@ -112,7 +112,7 @@ class _Importer:
         constants: Sequence[ir.Value] = (),
     ) -> Imported:
         """Make `main` from the values it is given to those that are wanted."""
-        chosen = select.choose(self.graph, self.shapes)
+        chosen = threads.shared(select.choose(self.graph, self.shapes), self.shapes.costing)
         self.reasons = chosen.reasons
         inputs = [relax.Var(v.name, self.tensor_type(v)) for v in given]
         for value, var in zip(given, inputs, strict=True):
@@ -217,7 +217,7 @@ class _Importer:
     def emit_scan(self, found: scan.Scan) -> None:
         first = found.inputs[0]
         trips = self.shapes.of(first.outer)[first.axis]
-        body = _Importer(found.body, self.shapes)
+        body = _Importer(found.body, self.shapes.alone())
         given = (*found.body.inputs, *found.captured)
         imported = body.run(given, found.results, found.constants)
         name = f"{scan.SCAN}.{len(self.loops)}"

@@ -48,6 +48,8 @@ class Choice:
         why: Why this kernel, for `inspect --why`.
         read_rows: Sizes with which it reads operand i as rows in place, or None.
         write_rows: The same for result i.
+        cuts: Outputs between which the shares of threads lie, 0 and all of them included; (): one
+            thread computes it.
     """
 
     node: ir.Node
@@ -61,6 +63,7 @@ class Choice:
     why: str = ""
     read_rows: Restride | None = None
     write_rows: Restride | None = None
+    cuts: tuple[int, ...] = ()
 
     def reading(self, index: int, rows: Rows) -> Choice | None:
         """The same kernel, reading its `index`-th operand as rows; None if it cannot."""
@@ -83,6 +86,12 @@ class Choice:
 
     def scratch(self) -> Size:
         """Bytes of scratch; affine in the sizes that are not known."""
+        sharing = self.kernel.sharing
+        if self.cuts and sharing is not None and sharing.scratch:
+            return self._scratch() * (len(self.cuts) - 1)
+        return self._scratch()
+
+    def _scratch(self) -> Size:
         if not any(a.role is Role.SCRATCH for a in self.kernel.args):
             return Size.of(0)
         if all(s.known for s in self.sizes.values()):
@@ -132,6 +141,10 @@ class Shapes:
                 fix="bind the model's input shapes with --shape name=1,T,80",
             )
         return tuple(d if isinstance(d, int) else self._bound(str(d.value)) for d in value.shape)
+
+    def alone(self) -> Shapes:
+        """The same where threads do not share: inside of a loop."""
+        return Shapes(self.bind, dataclasses.replace(self.costing, threads=1))
 
     def known(self, value: ir.Value | None) -> tuple[int, ...] | None:
         """The shape, if it has no symbol left."""

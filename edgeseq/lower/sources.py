@@ -74,11 +74,13 @@ def native(
         f'#include "{m}.h"',
         '#include "entry.h"',
         '#include "cpu.h"',
+        *(['#include "team.h"'] if interface.threads > 1 else []),
         '#include "table.h"',
         _MACROS,
         f"extern const uint8_t {m}_weights[];",
         *declarations,
         _dispatch(m, isas),
+        *_team(interface),
     ]
     probe = _probe(m, isas)
     entry = "\n".join(top) + "\n\n" + _api(interface, printers, functions, probe)
@@ -102,10 +104,11 @@ def single(
     printers = _printers(interface, layouts, weights, names, dispatch=False)
     functions = _functions(printers, names)
     wrappers = [
-        f"static ES_NOINLINE void {m}_{name}({w.parameters()}) {{\n    {w.body()}\n}}\n"
-        for w, name in names.wrappers.items()
+        w.text(f"{m}_{name}", "static ES_NOINLINE") + "\n" for w, name in names.wrappers.items()
     ]
-    sources = dict.fromkeys(w.kernel.source for w in names.wrappers)
+    sources = list(dict.fromkeys(w.kernel.source for w in names.wrappers))
+    sources += ["team.h"] if interface.threads > 1 else []
+    sources += ["shares.h"] if _shared(names) else []
     parts = [
         f'#include "{m}.h"',
         "#define ES_ISA_SCALAR 1",
@@ -116,6 +119,7 @@ def single(
         tir,
         _QUIET_END,
         *wrappers,
+        *_team(interface),
         _api(interface, printers, functions, "(void)level;"),
     ]
     return _header(interface, printers), "\n".join(parts)
@@ -187,11 +191,13 @@ def table_file(m: str, members: str, isas: Sequence[str]) -> str:
 
 def _kernel_file(names: Names, isa: str) -> str:
     m = names.prefix
-    sources = dict.fromkeys(w.kernel.source for w in names.wrappers)
-    lines = [f"#define ES_ISA_{isa.upper()} 1", '#include "table.h"', '#include "es.h"']
+    sources = list(dict.fromkeys(w.kernel.source for w in names.wrappers))
+    if _shared(names):
+        sources.append("shares.h")
+    top = ['#include "team.h"'] if _shared(names) else []
+    lines = [f"#define ES_ISA_{isa.upper()} 1", *top, '#include "table.h"', '#include "es.h"']
     lines += [f'#include "{source}"' for source in sources]
-    for w, name in names.wrappers.items():
-        lines.append(f"static void {name}({w.parameters()}) {{\n    {w.body()}\n}}")
+    lines += [w.text(name, "static") for w, name in names.wrappers.items()]
     members = ", ".join(names.wrappers.values()) or "0"
     lines.append(f"const struct {m}_kernels {m}_kernels_{isa} = {{{members}}};")
     return "\n".join(lines) + "\n"
@@ -206,6 +212,18 @@ def _dispatch(m: str, isas: Sequence[str]) -> str:
         f"static const struct {m}_kernels *const {m}_tables[] = {{{tables}}};\n"
         f"#define {m.upper()}_KERNELS(state) {m}_tables[((const struct {m}_header *)state)->isa]"
     )
+
+
+def _shared(names: Names) -> bool:
+    """Whether threads share any of the calls."""
+    return any(w.cuts for w in names.wrappers)
+
+
+def _team(interface: Interface) -> list[str]:
+    """How a call finds the threads that `<m>_parallel` gave to a stream."""
+    m = interface.name
+    macro = f"#define {m.upper()}_TEAM(state) (&((const struct {m}_header *)state)->team)"
+    return [macro] if interface.threads > 1 else []
 
 
 def _probe(m: str, isas: Sequence[str]) -> str:
@@ -232,6 +250,7 @@ def _api(
         entries="\n".join(_entries(interface)),
         version_text=f"edgeseq {edgeseq.__version__}, model {interface.model_hash[:16]}",
         max_t=interface.max_t,
+        threads=interface.threads,
     )
 
 
@@ -301,7 +320,14 @@ def _header(interface: Interface, printers: Mapping[str, Printer]) -> str:
         run_doc=[_describe(t, "T") for t in (*interface.inputs, *interface.outputs)],
         step_params=_parameters(interface),
         run_params=_parameters(interface),
+        threads=interface.threads,
     )
+
+
+def pool(interface: Interface) -> str:
+    """`<m>_threads.c`: threads for those who have none of their own."""
+    m = interface.name
+    return _template("threads.c.j2").render(m=m, M=m.upper(), version=edgeseq.__version__)
 
 
 def _describe(tensor: Tensor, t: str) -> str:

@@ -89,6 +89,13 @@ class Toolchain:
         flags += [f"-Wl,--version-script={script.name}", f"-Wl,-soname,{output}", "-Wl,-z,defs"]
         self.run([*self.cc, *flags, *more, *self._triple(), *objects, "-o", output])
 
+    def with_threads(self, source: str, output: str) -> None:
+        """Compile a C file that wants libc and threads into a shared library."""
+        flags = ["-O2", "-std=gnu11", "-fPIC", "-pthread", "-shared", "-s", "-w", "-fno-ident"]
+        if self.zig:
+            flags += [*_ZIG_ONLY, *self._triple()]
+        self.run([*self.cc, *flags, f"-Wl,-soname,{output}", source, "-o", output])
+
     def wasm(self, objects: Sequence[str], output: str, exports: Sequence[str]) -> None:
         """Link a stripped module without imports, which exports only `exports` and its memory."""
         # the stack comes first, so that running over its end traps

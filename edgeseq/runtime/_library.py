@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.errors import ToolchainError, UsageError
+from edgeseq.runtime import _pool
 from edgeseq.runtime._manifest import Manifest
 
 _ELF_MACHINES = {3: "x86", 40: "armv7", 62: "x86-64", 183: "arm64", 243: "riscv"}
@@ -22,15 +23,20 @@ _ELF_MACHINES = {3: "x86", 40: "armv7", 62: "x86-64", 183: "arm64", 243: "riscv"
 class Library:
     """The functions of docs/artifact.md, bound with ctypes. Every one of them is reentrant."""
 
-    def __init__(self, manifest: Manifest, target: str) -> None:
+    def __init__(self, manifest: Manifest, target: str, threads: int = 1) -> None:
+        _pool.check(manifest, target, threads)
         self.target = target
         self._cdll = _open(manifest, target)
         self._prefix = manifest.name
+        self._pool: _pool.Pool | None = None
+        if threads > 1:
+            self._pool = _pool.Pool(_with_pool(manifest, target, self._cdll), self._prefix, threads)
+            self._parallel = self._bind("parallel", ctypes.c_int, *[ctypes.c_void_p] * 3)
         pointers = [ctypes.c_void_p] * (len(manifest.inputs) + len(manifest.outputs) + 2)
         steps = ctypes.c_int64
         self.state_size = self._bind("state_size", ctypes.c_size_t)
         self.arena_size = self._bind("arena_size", ctypes.c_size_t, steps)
-        self.init = self._bind("init", ctypes.c_int, ctypes.c_void_p)
+        self._init = self._bind("init", ctypes.c_int, ctypes.c_void_p)
         self.reset = self._bind("reset", ctypes.c_int, ctypes.c_void_p)
         self.save = self._bind("save", ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
         self.load = self._bind("load", ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
@@ -38,6 +44,13 @@ class Library:
         self.step = self._bind("step", ctypes.c_int, *pointers) if manifest.step else None
         self._version = self._bind("version", ctypes.c_char_p)
         self._strerror = self._bind("strerror", ctypes.c_char_p, ctypes.c_int)
+
+    def init(self, state: int) -> int:
+        """Make a stream's state, and give it the threads."""
+        code = int(self._init(state))
+        if code or self._pool is None:
+            return code
+        return int(self._parallel(state, self._pool.run, self._pool.pool))
 
     @property
     def version(self) -> str:
@@ -117,6 +130,14 @@ def _open(manifest: Manifest, target: str) -> ctypes.CDLL:
         return _dlopen(_compile(sources, Path(folder) / f"lib{manifest.name}.so"))
 
 
+def _with_pool(manifest: Manifest, target: str, cdll: ctypes.CDLL) -> ctypes.CDLL:
+    """The library that has `<m>_pool_new`: where the user compiles, all is in one."""
+    built = manifest.targets[target]
+    if built.library is None:
+        return cdll
+    return _dlopen(manifest.folder / built.library.replace(".so", "_threads.so"))
+
+
 def _dlopen(file: Path) -> ctypes.CDLL:
     if not file.is_file():
         raise UsageError(f"the library '{file}' is missing", fix="compile the model again")
@@ -142,7 +163,16 @@ def _other_machine(file: Path) -> str:
 
 def _compile(sources: list[Path], library: Path) -> Path:
     compiler = shlex.split(os.environ.get("CC") or "cc")
-    command = [*compiler, "-O2", "-shared", "-fPIC", "-o", str(library), *map(str, sources)]
+    command = [
+        *compiler,
+        "-O2",
+        "-pthread",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(library),
+        *map(str, sources),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as e:

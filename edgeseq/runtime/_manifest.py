@@ -57,6 +57,7 @@ class Target:
 
     files: Mapping[str, str]
     library: str | None
+    threads: int = 1  # that may share a layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +171,8 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> Manifest:
         outputs=tuple(_tensor(t) for t in raw["outputs"]),
         states=tuple(_state(s) for s in raw["states"]),
         targets={
-            name: Target(dict(t["files"]), t.get("library")) for name, t in raw["targets"].items()
+            name: Target(dict(t["files"]), t.get("library"), int(t.get("threads", 1)))
+            for name, t in raw["targets"].items()
         },
         step=bool(modes["step"]["supported"]),
         step_reason=modes["step"].get("reason"),

@@ -16,7 +16,13 @@ from edgeseq.runtime._stream import Stream
 Array = npt.NDArray[Any]
 
 
-def load(path: str | os.PathLike[str], target: str | None = None, *, check: bool = False) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    *,
+    check: bool = False,
+    threads: int = 1,
+) -> Model:
     """Load a compiled model.
 
     Args:
@@ -24,6 +30,8 @@ def load(path: str | os.PathLike[str], target: str | None = None, *, check: bool
         target: Which of its targets; without it the one for this machine, else `c`, which is
             compiled with the system's C compiler on the spot (`CC` is honoured).
         check: Compare the target's files with the hashes in the manifest first.
+        threads: So many share large layers, the caller included, where the model was compiled with
+            `--threads`; the results are the same bits.
 
     Raises:
         UsageError: there is no artifact, it is damaged, or it does not run here.
@@ -33,7 +41,7 @@ def load(path: str | os.PathLike[str], target: str | None = None, *, check: bool
     chosen = _library.choose_target(manifest, target)
     if check:
         _manifest.check_files(manifest, chosen)
-    return Model(manifest, _library.Library(manifest, chosen))
+    return Model(manifest, _library.Library(manifest, chosen, threads))
 
 
 class Model:

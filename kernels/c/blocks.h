@@ -29,6 +29,16 @@ ES_FN es_stream es_skip_lists(const int F, const int width, const int lists, es_
   return at;
 }
 
+/* `at` moved over n panels of `head` head rows and `lists` lists each. */
+ES_FN es_stream es_skip_panels(const int F, const int width, int head, const int lists, int n,
+                               es_stream at) {
+  ES_LOOP for (int i = 0; i < n; i++) {
+    at.w += head * width;
+    at = es_skip_lists(F, width, lists, at);
+  }
+  return at;
+}
+
 ES_FN es_operands es_list_operands(const int width, const es_stream *list, const float *x,
                                    ptrdiff_t ldx, int inputs, int unit) {
   const es_operands o = {x, ldx, inputs, list->index, list->w, width, width, unit};

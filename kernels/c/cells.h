@@ -11,6 +11,7 @@
 #include "blocks.h"
 #include "es.h"
 #include "es_math.h"
+#include "share.h"
 #include "tile.h"
 
 #define ES_UNITS 16 /* units in a dense panel */
@@ -32,6 +33,7 @@ typedef struct {
   const float *x, *w;
   const uint16_t *counts, *index; /* of blocks */
   float *y;                       /* or 0 */
+  const es_share *share;          /* of the work; 0: all of it */
 } es_rec;
 
 /* One batch row tile of one chain at one step. */
@@ -56,6 +58,19 @@ ES_FN int es_head(const es_rec *a) {
 }
 ES_FN int es_padded(const es_rec *a) { return es_round_up(a->H, a->width ? a->width : 4); }
 ES_FN int es_row(const es_rec *a) { return es_round_up(a->H, ES_UNITS); }
+
+/* The units to compute: all, or those of a share, which begins with a panel. */
+ES_FN int es_first_unit(const es_rec *a) { return a->share ? a->share->from : 0; }
+ES_FN int es_end_unit(const es_rec *a) { return a->share ? es_least(a->share->to, a->H) : a->H; }
+
+/* Where the panel stands that begins with `unit`, in the weights that begin at `at`. */
+ES_FN es_stream es_at_unit(const es_rec *a, es_stream at, int unit) {
+  const int F = a->format, G = es_gates(a);
+  if (a->width)
+    return es_skip_panels(F, a->width, es_head(a), 2 * G, unit / a->width, at);
+  at.w += (size_t)unit * (es_head(a) + (size_t)(es_word_rows(F, a->I) + es_word_rows(F, a->H)) * G);
+  return at;
+}
 
 /* Other activations than the usual ones: rare, and too long to stand at every gate. */
 ES_FN_RARE es_v es_act_rare(int act, es_v v, float a, float b) { return es_act(act, v, a, b); }
@@ -280,7 +295,9 @@ ES_FN void es_cells(const es_rec *a, int pass, const es_rows *s, const int M, es
   const int F = a->format, G = es_gates(a), padded = es_padded(a), V = es_cell_vecs(a);
   const int wide = a->width ? a->width : ES_UNITS, whole = padded % wide == 0;
   const size_t rows = (size_t)(es_word_rows(F, a->I) + es_word_rows(F, a->H)) * G;
-  ES_LOOP for (int u = 0; u < padded; u += wide) {
+  const int first = es_first_unit(a), end = es_end_unit(a);
+  at = es_at_unit(a, at, first);
+  ES_LOOP for (int u = first; u < end; u += wide) {
     es_panel p = {whole ? wide : es_least(wide, padded - u), u, 0, at.w, at};
     p.lists.w += es_head(a) * p.P;
     ES_LOOP for (; p.j < p.P; p.j += V * ES_W) { es_cell_rows(a, pass, s, M, V, &p); }

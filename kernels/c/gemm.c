@@ -8,21 +8,26 @@
 #ifndef ES_GEMM_C
 #define ES_GEMM_C
 
+#include "share.h"
 #include "tile.h"
 
-ES_FN void es_gemm_f32(int M, int N, int K, int ldx, int ldy, int act, const float *restrict x,
-                       const float *restrict w, float *restrict y) {
-  es_project(ES_F32, 1, 32, M, N, K, act, 1, 0, x, ldx, w, y, ldy);
-}
+#define ES_GEMM(name, format)                                                                      \
+  ES_FN void es_gemm_##name(int M, int N, int K, int ldx, int ldy, int act,                        \
+                            const float *restrict x, const float *restrict w, float *restrict y) { \
+    es_project(format, 1, 32, M, N, K, act, 1, 0, x, ldx, w, y, ldy);                              \
+  }                                                                                                \
+  ES_FN void es_gemm_##name##_share(int M, int N, int K, int ldx, int ldy, int act,                \
+                                    const float *restrict x, const float *restrict w,              \
+                                    float *restrict y, const es_share *share) {                    \
+    const int from = share->from, n = es_least(share->to, N) - from;                               \
+    es_project(format, 1, 32, M, n, K, act, 1, 0, x, ldx,                                          \
+               w + (size_t)from * (1 + es_word_rows(format, K)), y + from, ldy);                   \
+  }
 
-ES_FN void es_gemm_bf16(int M, int N, int K, int ldx, int ldy, int act, const float *restrict x,
-                        const float *restrict w, float *restrict y) {
-  es_project(ES_BF16, 1, 32, M, N, K, act, 1, 0, x, ldx, w, y, ldy);
-}
+ES_GEMM(f32, ES_F32)
+ES_GEMM(bf16, ES_BF16)
+ES_GEMM(f16, ES_F16)
 
-ES_FN void es_gemm_f16(int M, int N, int K, int ldx, int ldy, int act, const float *restrict x,
-                       const float *restrict w, float *restrict y) {
-  es_project(ES_F16, 1, 32, M, N, K, act, 1, 0, x, ldx, w, y, ldy);
-}
+#undef ES_GEMM
 
 #endif

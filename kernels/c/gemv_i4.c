@@ -12,6 +12,7 @@
 
 #include "es.h"
 #include "es_math.h"
+#include "share.h"
 
 #define ES_GEMV_PANEL 16
 #define ES_GEMV_VECS (16 / ES_W)
@@ -129,6 +130,38 @@ ES_FN void es_gemv_i8w(int M, int N, int K, int ldx, int ldy, int act, const flo
       es_gemv_end(acc, act, N - u, y + (ptrdiff_t)m * ldy + u);
     }
   }
+}
+
+/* Bytes of a panel's weights, and the groups of its inputs. */
+ES_FN size_t es_gemv_i4_groups(int K, int group) { return (size_t)((K + group - 1) / group); }
+ES_FN size_t es_gemv_i4_bytes(int K, int group) {
+  return es_gemv_i4_groups(K, group) * (group / 2) * ES_GEMV_PANEL;
+}
+
+ES_FN void es_gemv_i4_share(int M, int N, int K, int ldx, int ldy, int act, int group,
+                            const float *restrict x, const uint8_t *restrict w,
+                            const float *restrict head, float *restrict y, const es_share *share) {
+  const int from = share->from, n = es_least(share->to, N) - from;
+  w += from / ES_GEMV_PANEL * es_gemv_i4_bytes(K, group);
+  head += from * (1 + es_gemv_i4_groups(K, group));
+  es_gemv_i4_any(M, n, K, ldx, ldy, act, group, x, w, head, 0, y + from);
+}
+
+ES_FN void es_gemv_i4_f16_share(int M, int N, int K, int ldx, int ldy, int act, int group,
+                                const float *restrict x, const uint8_t *restrict w,
+                                const float *restrict head, const uint16_t *restrict scale,
+                                float *restrict y, const es_share *share) {
+  const int from = share->from, n = es_least(share->to, N) - from;
+  w += from / ES_GEMV_PANEL * es_gemv_i4_bytes(K, group);
+  scale += from * es_gemv_i4_groups(K, group);
+  es_gemv_i4_any(M, n, K, ldx, ldy, act, group, x, w, head + from, scale, y + from);
+}
+
+ES_FN void es_gemv_i8w_share(int M, int N, int K, int ldx, int ldy, int act,
+                             const float *restrict x, const int8_t *restrict w,
+                             const float *restrict head, float *restrict y, const es_share *share) {
+  const int from = share->from, n = es_least(share->to, N) - from;
+  es_gemv_i8w(M, n, K, ldx, ldy, act, x, w + (size_t)from * K, head + 2 * from, y + from);
 }
 
 #endif

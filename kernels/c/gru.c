@@ -19,7 +19,7 @@
 
 ES_FN void es_gru(const int format, const int width, int blocks, ES_GRU_SIZES, const float *x,
                   const uint16_t *restrict counts, const uint16_t *restrict index,
-                  const float *restrict w, ES_GRU_POINTERS) {
+                  const float *restrict w, ES_GRU_POINTERS, const es_share *share) {
   const es_rec a = {
       .kind = ES_GRU,
       .T = T,
@@ -49,25 +49,36 @@ ES_FN void es_gru(const int format, const int width, int blocks, ES_GRU_SIZES, c
       .counts = counts,
       .index = index,
       .y = y,
+      .share = share,
   };
   es_recurrent(&a, h0, 0, h_n, 0, scratch);
 }
 
-#define ES_GRU_PASS(format, width, blocks, counts, index)                                          \
+#define ES_GRU_PASS(format, width, blocks, counts, index, share)                                   \
   es_gru(format, width, blocks, T, B, I, H, groups, directions, reverse, reset_first, acts, clip,  \
          x_t, x_b, x_g, y_t, y_b, y_g, y_d, x, counts, index, w, h0, lens, params, y, h_n,         \
-         scratch)
+         scratch, share)
 
 #define ES_GRU_DENSE(name, format)                                                                 \
   ES_FN void es_gru_##name(ES_GRU_SIZES, const float *x, const float *restrict w,                  \
                            ES_GRU_POINTERS) {                                                      \
-    ES_GRU_PASS(format, 0, 0, 0, 0);                                                               \
+    ES_GRU_PASS(format, 0, 0, 0, 0, 0);                                                            \
+  }                                                                                                \
+  ES_FN void es_gru_##name##_share(ES_GRU_SIZES, const float *x, const float *restrict w,          \
+                                   ES_GRU_POINTERS, const es_share *share) {                       \
+    ES_GRU_PASS(format, 0, 0, 0, 0, share);                                                        \
   }
 #define ES_GRU_BLOCKS(name, format, width)                                                         \
   ES_FN void es_gru_##name(ES_GRU_SIZES, int blocks, const float *x,                               \
                            const uint16_t *restrict counts, const uint16_t *restrict index,        \
                            const float *restrict w, ES_GRU_POINTERS) {                             \
-    ES_GRU_PASS(format, width, blocks, counts, index);                                             \
+    ES_GRU_PASS(format, width, blocks, counts, index, 0);                                          \
+  }                                                                                                \
+  ES_FN void es_gru_##name##_share(ES_GRU_SIZES, int blocks, const float *x,                       \
+                                   const uint16_t *restrict counts,                                \
+                                   const uint16_t *restrict index, const float *restrict w,        \
+                                   ES_GRU_POINTERS, const es_share *share) {                       \
+    ES_GRU_PASS(format, width, blocks, counts, index, share);                                      \
   }
 
 ES_GRU_DENSE(f32, ES_F32)

@@ -10,6 +10,7 @@
 #include "es.h"
 #include "exact.h"
 #include "quantized.h"
+#include "share.h"
 
 #define ES_LINEAR_HEADER 16
 #define ES_LINEAR_ROWS 64 /* rows quantized at once; known to kernels/gemm_i8.py */
@@ -19,6 +20,7 @@ typedef struct {
   int width; /* outputs of a panel: 16 or 8 */
   const float *x, *head;
   float *y;
+  const es_share *share; /* of the outputs; 0: all of them */
 } es_linear_i8;
 
 /* Up to ES_TILE_ROWS rows of a panel of outputs from u on. */
@@ -38,16 +40,34 @@ ES_FN void es_linear_tile(const es_linear_i8 *a, const es_part *p, int M, int u,
   }
 }
 
-/* `part`: the first panel. scratch: the scales of ES_LINEAR_ROWS rows, then the rows. */
+/* The panel that begins with output `to`, after `part`, the first one. */
+ES_FN es_part es_linear_panel(const es_linear_i8 *a, const es_part *part, int to) {
+  es_part p = *part;
+  ES_LOOP for (int u = 0; u < to; u += a->width) {
+    es_part_skip(&p);
+    p.head += p.pitch;
+  }
+  return p;
+}
+
+/*
+ * `part`: the first panel. scratch: the scales of ES_LINEAR_ROWS rows, then the rows; so for each
+ * share, since rows are quantized sooner than they are waited for.
+ */
 ES_FN void es_linear_run(const es_linear_i8 *a, const es_part *part, float *scratch) {
   const int most = es_least(a->M, ES_LINEAR_ROWS), bytes = es_round_up(a->K, 16);
+  const int first = a->share ? a->share->from : 0;
+  const int end = a->share ? es_least(a->share->to, a->N) : a->N;
+  const es_part start = es_linear_panel(a, part, first);
+  if (a->share)
+    scratch += (size_t)a->share->part * es_round_up(most * (4 + bytes), 64) / 4;
   uint8_t *rows = (uint8_t *)(scratch + most);
   ES_LOOP for (int m = 0; m < a->M; m += ES_LINEAR_ROWS) {
     const int n = es_least(a->M - m, ES_LINEAR_ROWS);
-    es_part p = *part;
+    es_part p = start;
     es_quantize_rows_upto(n, a->K, a->x + (ptrdiff_t)m * a->ldx, a->ldx, a->head[0], a->x_zero,
                           a->wide, rows, bytes, scratch);
-    ES_LOOP for (int u = 0; u < a->N; u += a->width) {
+    ES_LOOP for (int u = first; u < end; u += a->width) {
       if (!p.count)
         p.width = es_least(a->width, es_round_up(a->N, 4) - u);
       ES_LOOP for (int i = 0; i < n; i += ES_TILE_ROWS) {

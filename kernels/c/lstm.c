@@ -19,7 +19,7 @@
 
 ES_FN void es_lstm(const int format, const int width, int blocks, ES_LSTM_SIZES, const float *x,
                    const uint16_t *restrict counts, const uint16_t *restrict index,
-                   const float *restrict w, ES_LSTM_POINTERS) {
+                   const float *restrict w, ES_LSTM_POINTERS, const es_share *share) {
   const es_rec a = {
       .kind = ES_LSTM,
       .T = T,
@@ -50,25 +50,36 @@ ES_FN void es_lstm(const int format, const int width, int blocks, ES_LSTM_SIZES,
       .counts = counts,
       .index = index,
       .y = y,
+      .share = share,
   };
   es_recurrent(&a, h0, c0, h_n, c_n, scratch);
 }
 
-#define ES_LSTM_PASS(format, width, blocks, counts, index)                                         \
+#define ES_LSTM_PASS(format, width, blocks, counts, index, share)                                  \
   es_lstm(format, width, blocks, T, B, I, H, groups, directions, reverse, peepholes, couple, acts, \
           clip, x_t, x_b, x_g, y_t, y_b, y_g, y_d, x, counts, index, w, h0, c0, lens, params, y,   \
-          h_n, c_n, scratch)
+          h_n, c_n, scratch, share)
 
 #define ES_LSTM_DENSE(name, format)                                                                \
   ES_FN void es_lstm_##name(ES_LSTM_SIZES, const float *x, const float *restrict w,                \
                             ES_LSTM_POINTERS) {                                                    \
-    ES_LSTM_PASS(format, 0, 0, 0, 0);                                                              \
+    ES_LSTM_PASS(format, 0, 0, 0, 0, 0);                                                           \
+  }                                                                                                \
+  ES_FN void es_lstm_##name##_share(ES_LSTM_SIZES, const float *x, const float *restrict w,        \
+                                    ES_LSTM_POINTERS, const es_share *share) {                     \
+    ES_LSTM_PASS(format, 0, 0, 0, 0, share);                                                       \
   }
 #define ES_LSTM_BLOCKS(name, format, width)                                                        \
   ES_FN void es_lstm_##name(ES_LSTM_SIZES, int blocks, const float *x,                             \
                             const uint16_t *restrict counts, const uint16_t *restrict index,       \
                             const float *restrict w, ES_LSTM_POINTERS) {                           \
-    ES_LSTM_PASS(format, width, blocks, counts, index);                                            \
+    ES_LSTM_PASS(format, width, blocks, counts, index, 0);                                         \
+  }                                                                                                \
+  ES_FN void es_lstm_##name##_share(ES_LSTM_SIZES, int blocks, const float *x,                     \
+                                    const uint16_t *restrict counts,                               \
+                                    const uint16_t *restrict index, const float *restrict w,       \
+                                    ES_LSTM_POINTERS, const es_share *share) {                     \
+    ES_LSTM_PASS(format, width, blocks, counts, index, share);                                     \
   }
 
 ES_LSTM_DENSE(f32, ES_F32)

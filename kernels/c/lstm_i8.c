@@ -7,37 +7,54 @@
 
 #include "recurrent_i8.h"
 
-ES_FN void es_lstm_i8(ES_I8_SIZES, ES_I8_STRIDES, ES_I8_WEIGHTS, const float *h0, const float *c0,
-                      const int32_t *lens, float *y, float *h_n, float *c_n,
-                      float *restrict scratch) {
-  const es_rec_i8 a = {.kind = ES_I8_LSTM, .width = ES_PANEL, ES_I8_COMMON};
+#define ES_LSTM_I8_STATES                                                                          \
+  const float *h0, const float *c0, const int32_t *lens, float *y, float *h_n, float *c_n,         \
+      float *restrict scratch
+
+ES_FN void es_lstm_i8_any(const int width, const int sparse, ES_I8_SIZES, ES_I8_STRIDES,
+                          ES_I8_WEIGHTS, ES_I8_BLOCKS, ES_LSTM_I8_STATES, const es_share *share) {
+  const es_rec_i8 a = {
+      .kind = ES_I8_LSTM,
+      .width = width,
+      .sparse = sparse,
+      .counts = counts,
+      .index = index,
+      ES_I8_COMMON,
+  };
   es_recurrent_i8(&a, h0, c0, h_n, c_n, scratch);
 }
 
-ES_FN void es_lstm_i8_b16x4(ES_I8_SIZES, int blocks, ES_I8_STRIDES, ES_I8_WEIGHTS, ES_I8_BLOCKS,
-                            const float *h0, const float *c0, const int32_t *lens, float *y,
-                            float *h_n, float *c_n, float *restrict scratch) {
-  const es_rec_i8 a = {.kind = ES_I8_LSTM,
-                       .width = ES_PANEL,
-                       .sparse = 1,
-                       .counts = counts,
-                       .index = index,
-                       ES_I8_COMMON};
-  (void)blocks;
-  es_recurrent_i8(&a, h0, c0, h_n, c_n, scratch);
+#define ES_LSTM_I8_PASS(width, sparse, counts, index, share)                                       \
+  es_lstm_i8_any(width, sparse, T, B, I, H, groups, directions, reverse, x_zero, pairs, x_t, x_b,  \
+                 x_g, y_t, y_b, y_g, y_d, x, w, head, counts, index, h0, c0, lens, y, h_n, c_n,    \
+                 scratch, share)
+
+ES_FN void es_lstm_i8(ES_I8_SIZES, ES_I8_STRIDES, ES_I8_WEIGHTS, ES_LSTM_I8_STATES) {
+  ES_LSTM_I8_PASS(ES_PANEL, 0, 0, 0, 0);
 }
 
-ES_FN void es_lstm_i8_b8x4(ES_I8_SIZES, int blocks, ES_I8_STRIDES, ES_I8_WEIGHTS, ES_I8_BLOCKS,
-                           const float *h0, const float *c0, const int32_t *lens, float *y,
-                           float *h_n, float *c_n, float *restrict scratch) {
-  const es_rec_i8 a = {.kind = ES_I8_LSTM,
-                       .width = ES_PANEL / 2,
-                       .sparse = 1,
-                       .counts = counts,
-                       .index = index,
-                       ES_I8_COMMON};
-  (void)blocks;
-  es_recurrent_i8(&a, h0, c0, h_n, c_n, scratch);
+ES_FN void es_lstm_i8_share(ES_I8_SIZES, ES_I8_STRIDES, ES_I8_WEIGHTS, ES_LSTM_I8_STATES,
+                            const es_share *share) {
+  ES_LSTM_I8_PASS(ES_PANEL, 0, 0, 0, share);
 }
+
+#define ES_LSTM_I8_BLOCKS(name, width)                                                             \
+  ES_FN void es_lstm_i8_##name(ES_I8_SIZES, int blocks, ES_I8_STRIDES, ES_I8_WEIGHTS,              \
+                               ES_I8_BLOCKS, ES_LSTM_I8_STATES) {                                  \
+    (void)blocks;                                                                                  \
+    ES_LSTM_I8_PASS(width, 1, counts, index, 0);                                                   \
+  }                                                                                                \
+  ES_FN void es_lstm_i8_##name##_share(ES_I8_SIZES, int blocks, ES_I8_STRIDES, ES_I8_WEIGHTS,      \
+                                       ES_I8_BLOCKS, ES_LSTM_I8_STATES, const es_share *share) {   \
+    (void)blocks;                                                                                  \
+    ES_LSTM_I8_PASS(width, 1, counts, index, share);                                               \
+  }
+
+ES_LSTM_I8_BLOCKS(b16x4, ES_PANEL)
+ES_LSTM_I8_BLOCKS(b8x4, ES_PANEL / 2)
+
+#undef ES_LSTM_I8_STATES
+#undef ES_LSTM_I8_PASS
+#undef ES_LSTM_I8_BLOCKS
 
 #endif

@@ -66,8 +66,9 @@ ES_FN void es_step(const es_rec *a, const es_chain *q, int s, int t, int b, cons
       q->z + state + row,
       q->y ? q->y + (ptrdiff_t)t * a->y_t + (ptrdiff_t)b * a->y_b : 0,
   };
-  const int passes = a->reset_first ? 2 : 1;
-  ES_LOOP for (int pass = 0; pass < passes; pass++) { es_cells(a, pass, &rows, M, q->weights); }
+  const int first = a->share ? a->share->pass : 0;
+  const int end = a->share ? first + 1 : a->reset_first ? 2 : 1;
+  ES_LOOP for (int pass = first; pass < end; pass++) { es_cells(a, pass, &rows, M, q->weights); }
 }
 
 /* A row that has ended before step s keeps its state and puts out 0. */
@@ -102,15 +103,17 @@ ES_FN void es_project_steps(const es_rec *a, const es_chain *q, int t, int n) {
   const int flat = a->B == 1 || a->x_t == a->B * a->x_b;
   const int times = flat ? 1 : n, rows = flat ? n * a->B : a->B;
   const ptrdiff_t ldx = a->B == 1 ? a->x_t : a->x_b;
+  const int first = es_first_unit(a), units = es_end_unit(a) - first;
+  const es_stream weights = es_at_unit(a, q->weights, first);
   ES_LOOP for (int i = 0; i < times; i++) {
     const float *x = q->x + (ptrdiff_t)(t + i) * a->x_t;
-    float *xp = q->xp + (size_t)i * a->B * row;
+    float *xp = q->xp + (size_t)i * a->B * row + (size_t)first * G;
     if (a->width)
-      es_project_blocks(F, a->width, G, 2 * G, rows, a->H, a->I, ES_IDENTITY, es_head(a), x, ldx,
-                        q->weights, xp, row);
+      es_project_blocks(F, a->width, G, 2 * G, rows, units, a->I, ES_IDENTITY, es_head(a), x, ldx,
+                        weights, xp, row);
     else
-      es_project(F, G, ES_UNITS, rows, a->H, a->I, ES_IDENTITY, es_head(a),
-                 es_word_rows(F, a->H) * G, x, ldx, q->weights.w, xp, row);
+      es_project(F, G, ES_UNITS, rows, units, a->I, ES_IDENTITY, es_head(a),
+                 es_word_rows(F, a->H) * G, x, ldx, weights.w, xp, row);
   }
 }
 
@@ -129,9 +132,8 @@ ES_FN void es_save_state(const es_rec *a, const float *from, float *to) {
     }
 }
 
-/* h0, c0, hn, cn: [groups][directions][B][H] or 0; hn may be h0 and cn may be c0. */
-ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float *hn, float *cn,
-                        float *scratch) {
+/* The states of all chains: into scratch memory, and out of it. */
+ES_FN void es_begin(const es_rec *a, const float *h0, const float *c0, float *scratch) {
   const int chains = a->groups * a->directions, most = es_least(a->T, ES_STEPS);
   const size_t rows = (size_t)a->B * a->H, state = (size_t)a->B * es_row(a);
   ES_LOOP for (int i = 0; i < chains; i++) {
@@ -141,6 +143,43 @@ ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float
     if (a->kind == ES_LSTM)
       es_load_state(a, c0 ? c0 + i * rows : 0, q.c);
   }
+}
+ES_FN void es_end(const es_rec *a, float *hn, float *cn, float *scratch) {
+  const int chains = a->groups * a->directions, most = es_least(a->T, ES_STEPS);
+  const size_t rows = (size_t)a->B * a->H, state = (size_t)a->B * es_row(a);
+  ES_LOOP for (int i = 0; i < chains; i++) {
+    const es_chain q = es_chain_at(a, i, most, scratch);
+    es_save_state(a, q.h + (a->T & 1) * state, hn ? hn + i * rows : 0);
+    if (a->kind == ES_LSTM)
+      es_save_state(a, q.c, cn ? cn + i * rows : 0);
+  }
+}
+
+/* One share of the work; lens = 0. */
+ES_FN void es_recurrent_share(const es_rec *a, const float *h0, const float *c0, float *hn,
+                              float *cn, float *scratch) {
+  const es_share *s = a->share;
+  const int n = es_least(a->T - s->first, ES_STEPS);
+  const es_chain q = es_chain_at(a, s->chain, es_least(a->T, ES_STEPS), scratch);
+  if (s->what == ES_BEGIN)
+    es_begin(a, h0, c0, scratch);
+  if (s->what == ES_PROJECT && a->T != 1)
+    es_project_steps(a, &q, q.backwards ? a->T - s->first - n : s->first, n);
+  if (s->what == ES_STEP)
+    es_advance(a, &q, s->step, s->first, n);
+  if (s->what == ES_END)
+    es_end(a, hn, cn, scratch);
+}
+
+/* h0, c0, hn, cn: [groups][directions][B][H] or 0; hn may be h0 and cn may be c0. */
+ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float *hn, float *cn,
+                        float *scratch) {
+  const int chains = a->groups * a->directions, most = es_least(a->T, ES_STEPS);
+  if (a->share) {
+    es_recurrent_share(a, h0, c0, hn, cn, scratch);
+    return;
+  }
+  es_begin(a, h0, c0, scratch);
   ES_LOOP for (int from = 0; from < a->T; from += ES_STEPS) {
     const int n = es_least(a->T - from, ES_STEPS);
     if (a->T != 1 && !a->lens)
@@ -155,12 +194,7 @@ ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float
       }
     }
   }
-  ES_LOOP for (int i = 0; i < chains; i++) {
-    const es_chain q = es_chain_at(a, i, most, scratch);
-    es_save_state(a, q.h + (a->T & 1) * state, hn ? hn + i * rows : 0);
-    if (a->kind == ES_LSTM)
-      es_save_state(a, q.c, cn ? cn + i * rows : 0);
-  }
+  es_end(a, hn, cn, scratch);
 }
 
 #endif

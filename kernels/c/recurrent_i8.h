@@ -14,6 +14,7 @@
 #include "es_math.h"
 #include "exact.h"
 #include "quantized.h"
+#include "share.h"
 
 #define ES_I8_STEPS 64 /* steps whose input projection is one product; kernels/_quantized.py */
 #define ES_I8_HEADER 16
@@ -34,7 +35,8 @@ typedef struct {
   const float *x, *head;
   const int8_t *w;
   const uint16_t *counts, *index;
-  float *y; /* or 0 */
+  float *y;              /* or 0 */
+  const es_share *share; /* of the work; 0: all of it */
 } es_rec_i8;
 
 /* Where a chain's data lie. */
@@ -94,6 +96,22 @@ ES_FN es_part es_i8_next(const es_rec_i8 *a, const es_part *h, int u) {
   x.quads = es_i8_quads(a->I);
   x.zero = a->x_zero;
   x.width = es_i8_width(a, u);
+  return x;
+}
+
+/* The units to compute: all, or those of a share, which begins with a panel. */
+ES_FN int es_i8_first_unit(const es_rec_i8 *a) { return a->share ? a->share->from : 0; }
+ES_FN int es_i8_end_unit(const es_rec_i8 *a) {
+  return a->share ? es_least(a->share->to, a->H) : a->H;
+}
+
+/* The input weights of the panel that begins with `unit`, after `part`, those of the first. */
+ES_FN es_part es_i8_at_unit(const es_rec_i8 *a, const es_part *part, int unit) {
+  es_part x = *part;
+  ES_LOOP for (int u = a->width; u <= unit; u += a->width) {
+    const es_part h = es_i8_recurrent(a, &x);
+    x = es_i8_next(a, &h, u);
+  }
   return x;
 }
 
@@ -267,7 +285,7 @@ ES_FN int es_vecs(int units) { return (units + ES_W - 1) / ES_W; }
  */
 ES_FN void es_i8_units(const int what, const es_rec_i8 *a, const es_step_i8 *s, const es_tile_i8 *t,
                        int n) {
-  const int N = ES_I8_GROUP, whole = es_vecs(a->width), left = a->H - t->unit;
+  const int N = ES_I8_GROUP, whole = es_vecs(a->width), left = es_i8_end_unit(a) - t->unit;
   const int vecs = t->rows > 1 ? es_vecs(es_least(a->width, left)) : whole;
   const int all = t->rows > 1
                       ? n * vecs
@@ -290,13 +308,14 @@ ES_FN void es_i8_walk(const int what, const es_rec_i8 *a, const es_chain_i8 *q, 
                       int M) {
   const int size = es_i8_walked(what, a) * ES_PANEL, width = a->width;
   const int panels = M == 1 ? ES_TILE_ROWS : 1;
+  const int first = es_i8_first_unit(a), end = es_i8_end_unit(a);
   es_tile_i8 t;
-  es_part x = q->part;
-  ES_LOOP for (int u = 0; u < a->H; u += panels * width) {
+  es_part x = es_i8_at_unit(a, &q->part, first);
+  ES_LOOP for (int u = first; u < end; u += panels * width) {
     t.row = 0;
     t.unit = u;
     if (panels > 1) {
-      const int n = es_least(panels, (a->H - u + width - 1) / width);
+      const int n = es_least(panels, (end - u + width - 1) / width);
       t.rows = 1;
       ES_LOOP for (int i = 0; i < n; i++) {
         const es_part h = es_i8_recurrent(a, &x);
@@ -318,19 +337,37 @@ ES_FN void es_i8_walk(const int what, const es_rec_i8 *a, const es_chain_i8 *q, 
   }
 }
 
-/* One step of M batch rows. */
-ES_FN void es_i8_step_rows(const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s, int M) {
-  const int row = es_i8_row(a), bytes = es_i8_bytes(a->H);
-  if (!s->xp)
+/* What a walk multiplies: inputs and states, or, for candidates, r h. */
+ES_FN void es_i8_quantize(const int what, const es_rec_i8 *a, const es_chain_i8 *q,
+                          const es_step_i8 *s, int M) {
+  if (what != ES_I8_CANDIDATE && !s->xp)
     es_quantize_rows(M, a->I, s->x, a->x_b, q->x_scale, a->x_zero, q->qx, es_i8_bytes(a->I),
                      q->x_scales);
-  es_quantize_rows(M, a->H, s->h, row, q->h_scale, 127, q->qh, bytes, q->h_scales);
+  es_quantize_rows(M, a->H, what == ES_I8_CANDIDATE ? s->rh : s->h, es_i8_row(a), q->h_scale, 127,
+                   q->qh, es_i8_bytes(a->H), q->h_scales);
+}
+
+/* A walk, or what comes before it, or both. */
+ES_FN void es_i8_do(const int what, const int quantize, const int walk, const es_rec_i8 *a,
+                    const es_chain_i8 *q, const es_step_i8 *s, int M) {
+  if (quantize)
+    es_i8_quantize(what, a, q, s, M);
+  if (walk)
+    es_i8_walk(what, a, q, s, M);
+}
+
+/* One step of M batch rows. */
+ES_FN void es_i8_step_rows(const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s, int M) {
+  const int all = !a->share, pass = all ? 0 : a->share->pass;
+  const int quantize = all || a->share->what == ES_PREPARE_STEP;
+  const int walk = all || a->share->what == ES_STEP;
   if (!a->reset_first) {
-    es_i8_walk(ES_I8_ALL, a, q, s, M);
+    es_i8_do(ES_I8_ALL, quantize, walk, a, q, s, M);
   } else {
-    es_i8_walk(ES_I8_GATES, a, q, s, M);
-    es_quantize_rows(M, a->H, s->rh, row, q->h_scale, 127, q->qh, bytes, q->h_scales);
-    es_i8_walk(ES_I8_CANDIDATE, a, q, s, M);
+    if (all || pass == 0)
+      es_i8_do(ES_I8_GATES, quantize, walk, a, q, s, M);
+    if (all || pass == 1)
+      es_i8_do(ES_I8_CANDIDATE, quantize, walk, a, q, s, M);
   }
 }
 
@@ -440,15 +477,21 @@ ES_FN void es_i8_ragged_step(const es_rec_i8 *a, const es_chain_i8 *q, int s) {
   }
 }
 
-/* The input projection of n steps from time t on: all rows of a panel at once. */
-ES_FN void es_i8_project_steps(const es_rec_i8 *a, const es_chain_i8 *q, int t, int n) {
-  const int bytes = es_i8_bytes(a->I), G = es_i8_gates(a), row = es_i8_projected(a);
+/* The inputs of n steps from time t on, quantized. */
+ES_FN void es_i8_quantize_steps(const es_rec_i8 *a, const es_chain_i8 *q, int t, int n) {
+  const int bytes = es_i8_bytes(a->I);
   ES_LOOP for (int i = 0; i < n; i++) {
     es_quantize_rows(a->B, a->I, q->x + (ptrdiff_t)(t + i) * a->x_t, a->x_b, q->x_scale, a->x_zero,
                      q->qx + (size_t)i * a->B * bytes, bytes, q->x_scales + (size_t)i * a->B);
   }
-  es_part x = q->part;
-  ES_LOOP for (int u = 0; u < a->H; u += a->width) {
+}
+
+/* The input projection of those steps: all rows of a panel at once. */
+ES_FN void es_i8_project_steps(const es_rec_i8 *a, const es_chain_i8 *q, int n) {
+  const int bytes = es_i8_bytes(a->I), G = es_i8_gates(a), row = es_i8_projected(a);
+  const int first = es_i8_first_unit(a), end = es_i8_end_unit(a);
+  es_part x = es_i8_at_unit(a, &q->part, first);
+  ES_LOOP for (int u = first; u < end; u += a->width) {
     const es_part h = es_i8_recurrent(a, &x);
     const es_rows_i8 m = {
         q->qx, bytes, q->x_scales, q->xp + (size_t)(u / a->width) * G * ES_PANEL, row,
@@ -473,9 +516,8 @@ ES_FN void es_i8_save_state(const es_rec_i8 *a, const float *from, float *to) {
     }
 }
 
-/* h0, c0, hn, cn: [groups][directions][B][H] or 0; hn may be h0 and cn may be c0. */
-ES_FN void es_recurrent_i8(const es_rec_i8 *a, const float *h0, const float *c0, float *hn,
-                           float *cn, float *scratch) {
+/* The states of all chains: into scratch memory, and out of it. */
+ES_FN void es_i8_begin(const es_rec_i8 *a, const float *h0, const float *c0, float *scratch) {
   const int chains = a->groups * a->directions;
   const size_t rows = (size_t)a->B * a->H, state = (size_t)a->B * es_i8_row(a);
   ES_LOOP for (int i = 0; i < chains; i++) {
@@ -485,6 +527,51 @@ ES_FN void es_recurrent_i8(const es_rec_i8 *a, const float *h0, const float *c0,
     if (a->kind == ES_I8_LSTM)
       es_i8_load_state(a, c0 ? c0 + i * rows : 0, q.c);
   }
+}
+ES_FN void es_i8_end(const es_rec_i8 *a, float *hn, float *cn, float *scratch) {
+  const int chains = a->groups * a->directions;
+  const size_t rows = (size_t)a->B * a->H, state = (size_t)a->B * es_i8_row(a);
+  ES_LOOP for (int i = 0; i < chains; i++) {
+    const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
+    es_i8_save_state(a, q.h + (a->T & 1) * state, hn ? hn + i * rows : 0);
+    if (a->kind == ES_I8_LSTM)
+      es_i8_save_state(a, q.c, cn ? cn + i * rows : 0);
+  }
+}
+
+/* Step s of T, of those from s0 on that were projected together, n of them. */
+ES_FN void es_i8_advance(const es_rec_i8 *a, const es_chain_i8 *q, int s0, int s, int n) {
+  const int at = q->backwards ? n - 1 - (s - s0) : s - s0, t = q->backwards ? a->T - 1 - s : s;
+  es_i8_step(a, q, s, t, a->T != 1 ? q->xp + (size_t)at * a->B * es_i8_projected(a) : 0);
+}
+
+/* One share of the work; lens = 0. */
+ES_FN void es_recurrent_i8_share(const es_rec_i8 *a, const float *h0, const float *c0, float *hn,
+                                 float *cn, float *scratch) {
+  const es_share *s = a->share;
+  const int n = es_least(a->T - s->first, ES_I8_STEPS);
+  const es_chain_i8 q = es_i8_chain_at(a, s->chain, a->T, scratch);
+  if (s->what == ES_BEGIN)
+    es_i8_begin(a, h0, c0, scratch);
+  if (s->what == ES_PREPARE_RUN && a->T != 1)
+    es_i8_quantize_steps(a, &q, q.backwards ? a->T - s->first - n : s->first, n);
+  if (s->what == ES_PROJECT && a->T != 1)
+    es_i8_project_steps(a, &q, n);
+  if (s->what == ES_PREPARE_STEP || s->what == ES_STEP)
+    es_i8_advance(a, &q, s->first, s->step, n);
+  if (s->what == ES_END)
+    es_i8_end(a, hn, cn, scratch);
+}
+
+/* h0, c0, hn, cn: [groups][directions][B][H] or 0; hn may be h0 and cn may be c0. */
+ES_FN void es_recurrent_i8(const es_rec_i8 *a, const float *h0, const float *c0, float *hn,
+                           float *cn, float *scratch) {
+  const int chains = a->groups * a->directions;
+  if (a->share) {
+    es_recurrent_i8_share(a, h0, c0, hn, cn, scratch);
+    return;
+  }
+  es_i8_begin(a, h0, c0, scratch);
   if (a->lens) {
     ES_LOOP for (int s = 0; s < a->T; s++) {
       ES_LOOP for (int i = 0; i < chains; i++) {
@@ -493,31 +580,23 @@ ES_FN void es_recurrent_i8(const es_rec_i8 *a, const float *h0, const float *c0,
       }
     }
   } else {
-    const int project = a->T != 1;
-    const size_t row = es_i8_projected(a);
     ES_LOOP for (int s0 = 0; s0 < a->T; s0 += ES_I8_STEPS) {
       const int n = es_least(a->T - s0, ES_I8_STEPS);
-      if (project)
+      if (a->T != 1)
         ES_LOOP for (int i = 0; i < chains; i++) {
           const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
-          es_i8_project_steps(a, &q, q.backwards ? a->T - s0 - n : s0, n);
+          es_i8_quantize_steps(a, &q, q.backwards ? a->T - s0 - n : s0, n);
+          es_i8_project_steps(a, &q, n);
         }
-      ES_LOOP for (int s = 0; s < n; s++) {
+      ES_LOOP for (int s = s0; s < s0 + n; s++) {
         ES_LOOP for (int i = 0; i < chains; i++) {
           const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
-          const int at = q.backwards ? n - 1 - s : s;
-          const int t = q.backwards ? a->T - 1 - s0 - s : s0 + s;
-          es_i8_step(a, &q, s0 + s, t, project ? q.xp + (size_t)at * a->B * row : 0);
+          es_i8_advance(a, &q, s0, s, n);
         }
       }
     }
   }
-  ES_LOOP for (int i = 0; i < chains; i++) {
-    const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
-    es_i8_save_state(a, q.h + (a->T & 1) * state, hn ? hn + i * rows : 0);
-    if (a->kind == ES_I8_LSTM)
-      es_i8_save_state(a, q.c, cn ? cn + i * rows : 0);
-  }
+  es_i8_end(a, hn, cn, scratch);
 }
 
 /* The parameters of every recurrent int8 kernel, and how they are passed on. */
@@ -529,6 +608,6 @@ ES_FN void es_recurrent_i8(const es_rec_i8 *a, const float *h0, const float *c0,
 #define ES_I8_COMMON                                                                               \
   .T = T, .B = B, .I = I, .H = H, .groups = groups, .directions = directions, .reverse = reverse,  \
   .x_zero = x_zero, .pairs = pairs, .x_t = x_t, .x_b = x_b, .x_g = x_g, .y_t = y_t, .y_b = y_b,    \
-  .y_g = y_g, .y_d = y_d, .lens = lens, .x = x, .w = w, .head = head, .y = y
+  .y_g = y_g, .y_d = y_d, .lens = lens, .x = x, .w = w, .head = head, .y = y, .share = share
 
 #endif

@@ -16,7 +16,7 @@
 
 ES_FN void es_rnn(const int format, const int width, int blocks, ES_RNN_SIZES, const float *x,
                   const uint16_t *restrict counts, const uint16_t *restrict index,
-                  const float *restrict w, ES_RNN_POINTERS) {
+                  const float *restrict w, ES_RNN_POINTERS, const es_share *share) {
   const es_rec a = {
       .kind = ES_RNN,
       .T = T,
@@ -45,24 +45,35 @@ ES_FN void es_rnn(const int format, const int width, int blocks, ES_RNN_SIZES, c
       .counts = counts,
       .index = index,
       .y = y,
+      .share = share,
   };
   es_recurrent(&a, h0, 0, h_n, 0, scratch);
 }
 
-#define ES_RNN_PASS(format, width, blocks, counts, index)                                          \
+#define ES_RNN_PASS(format, width, blocks, counts, index, share)                                   \
   es_rnn(format, width, blocks, T, B, I, H, groups, directions, reverse, acts, clip, x_t, x_b,     \
-         x_g, y_t, y_b, y_g, y_d, x, counts, index, w, h0, lens, params, y, h_n, scratch)
+         x_g, y_t, y_b, y_g, y_d, x, counts, index, w, h0, lens, params, y, h_n, scratch, share)
 
 #define ES_RNN_DENSE(name, format)                                                                 \
   ES_FN void es_rnn_##name(ES_RNN_SIZES, const float *x, const float *restrict w,                  \
                            ES_RNN_POINTERS) {                                                      \
-    ES_RNN_PASS(format, 0, 0, 0, 0);                                                               \
+    ES_RNN_PASS(format, 0, 0, 0, 0, 0);                                                            \
+  }                                                                                                \
+  ES_FN void es_rnn_##name##_share(ES_RNN_SIZES, const float *x, const float *restrict w,          \
+                                   ES_RNN_POINTERS, const es_share *share) {                       \
+    ES_RNN_PASS(format, 0, 0, 0, 0, share);                                                        \
   }
 #define ES_RNN_BLOCKS(name, format, width)                                                         \
   ES_FN void es_rnn_##name(ES_RNN_SIZES, int blocks, const float *x,                               \
                            const uint16_t *restrict counts, const uint16_t *restrict index,        \
                            const float *restrict w, ES_RNN_POINTERS) {                             \
-    ES_RNN_PASS(format, width, blocks, counts, index);                                             \
+    ES_RNN_PASS(format, width, blocks, counts, index, 0);                                          \
+  }                                                                                                \
+  ES_FN void es_rnn_##name##_share(ES_RNN_SIZES, int blocks, const float *x,                       \
+                                   const uint16_t *restrict counts,                                \
+                                   const uint16_t *restrict index, const float *restrict w,        \
+                                   ES_RNN_POINTERS, const es_share *share) {                       \
+    ES_RNN_PASS(format, width, blocks, counts, index, share);                                      \
   }
 
 ES_RNN_DENSE(f32, ES_F32)
