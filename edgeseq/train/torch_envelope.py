@@ -53,6 +53,7 @@ def prox_factors(
             middle = float(np.sqrt(low) * np.sqrt(high))
             low, high = (middle, high) if (cost * u_at(middle)).sum() > budget else (low, middle)
         u = u_at(high)
+        u[u < 1e-9] = 0  # what the bisection leaves of groups that are at the edge of falling
     factors: Array = u / (strength + u) if strength else (u > 0).astype(np.float64)
     return factors
 
@@ -64,7 +65,8 @@ class GroupEnvelope:
         module: What is trained.
         optimizer: Its first learning rate scales the strength.
         density: Share of the groups that may stay.
-        pattern: The groups: `rows` (hidden units of a layer), `1x4`, `16x1`, ...
+        pattern: The groups: `rows` (outputs of one gate), `1x4`, `16x1`, ... or `units`: all rows
+            of a hidden unit, in every gate, of its inputs and of its state.
         strength: Of the regulariser, times the learning rate.
         only: Globs of the weights.
         but: Globs of weights to leave alone.
@@ -83,12 +85,15 @@ class GroupEnvelope:
     ) -> None:
         if not 0 < density <= 1:
             raise UsageError(f"density {density:g} is outside (0, 1]")
-        self._pattern = Pattern.parse(pattern)
+        self._pattern = Pattern.parse("rows" if pattern == "units" else pattern)
         if self._pattern.fixed_density is not None:
             raise UsageError(
-                f"pattern '{pattern}' has no groups to shrink", fix="rows, 16x1, 1x4 or another RxC"
+                f"pattern '{pattern}' has no groups to shrink",
+                fix="units, rows, 16x1, 1x4 or another RxC",
             )
-        self._slots = slots(module, only, but)
+        found = slots(module, only, but)
+        # What one budget is for: matrices whose groups at the same place are one group.
+        self._bundles = _units(found) if pattern == "units" else _gates(found)
         self._density, self._strength = density, strength
         self._optimizer = optimizer
         self._hook = optimizer.register_step_post_hook(self._shrink)
@@ -99,19 +104,43 @@ class GroupEnvelope:
 
     def _shrink(self, *_: Any) -> None:
         strength = self._strength * float(self._optimizer.param_groups[0]["lr"])
-        for slot in self._slots:
-            factors = self._factors(slot, strength)
-            with torch.no_grad():
-                slot.weight.mul_(torch.from_numpy(factors).to(slot.weight))
-
-    def _factors(self, slot: Slot, strength: float) -> Array:
-        made = []
-        for matrix in slot.split(slot.weight.detach().float().cpu().numpy()):
-            shape = (matrix.shape[0], matrix.shape[1])
-            norms = np.sqrt(self._pattern.gather(matrix.astype(np.float64) ** 2, slot.taps))
+        for bundle in self._bundles:
+            matrices = [slot.split(_array(slot))[gate] for slot, gate in bundle]
+            taps = [slot.taps for slot, _ in bundle]
+            squares = [
+                self._pattern.gather(matrix**2, t) for matrix, t in zip(matrices, taps, strict=True)
+            ]
+            norms = np.sqrt(sum(squares))
             factors = prox_factors(norms, self._density * norms.size, strength)
-            made.append(_spread(self._pattern, factors, shape, slot.taps))
-        return slot.join(made)
+            for (slot, gate), matrix, t in zip(bundle, matrices, taps, strict=True):
+                shape = (matrix.shape[0], matrix.shape[1])
+                _scale(slot, gate, _spread(self._pattern, factors, shape, t))
+
+
+def _gates(found: Sequence[Slot]) -> list[list[tuple[Slot, int]]]:
+    return [[(slot, gate)] for slot in found for gate in range(slot.gates)]
+
+
+def _units(found: Sequence[Slot]) -> list[list[tuple[Slot, int]]]:
+    """Gather the gates of `weight_ih*` and `weight_hh*` of the same layer and direction."""
+    bundles: dict[tuple[int, str], list[tuple[Slot, int]]] = {}
+    for slot in found:
+        name = slot.attribute.replace("weight_ih", "cell").replace("weight_hh", "cell")
+        bundle = bundles.setdefault((id(slot.owner), name), [])
+        bundle += [(slot, gate) for gate in range(slot.gates)]
+    return list(bundles.values())
+
+
+def _array(slot: Slot) -> Array:
+    array: Array = slot.weight.detach().double().cpu().numpy()
+    return array
+
+
+def _scale(slot: Slot, gate: int, factors: Array) -> None:
+    others = [np.ones_like(factors)] * slot.gates
+    whole = slot.join([*others[:gate], factors, *others[gate + 1 :]])
+    with torch.no_grad():
+        slot.weight.mul_(torch.from_numpy(whole).to(slot.weight))
 
 
 def _spread(pattern: Pattern, values: Array, shape: tuple[int, int], taps: int) -> Array:

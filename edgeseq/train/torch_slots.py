@@ -71,7 +71,7 @@ class Slot:
 
 
 def slots(module: nn.Module, only: Sequence[str] = ("*",), but: Sequence[str] = ()) -> list[Slot]:
-    """Return the weights of linear, convolution and recurrent layers.
+    """Return the weights of linear, convolution, attention and recurrent layers.
 
     Args:
         module: Searched deeply; a wrapper such as DistributedDataParallel is seen through.
@@ -144,6 +144,10 @@ def _weights(owner: nn.Module) -> list[tuple[str, int]]:
     for kind, gates in _CELLS:
         if isinstance(owner, kind):
             return [("weight_ih", gates), ("weight_hh", gates)]
+    if isinstance(owner, nn.MultiheadAttention):  # its output projection is a Linear of its own
+        if owner.in_proj_weight is not None:
+            return [("in_proj_weight", 3)]
+        return [(f"{part}_proj_weight", 1) for part in "qkv"]
     if isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return [("weight", 1)]
     return []

@@ -159,6 +159,36 @@ def test_convolutions_and_cells() -> None:
         np.testing.assert_array_equal(slot.join(slot.split(weight)), weight)
 
 
+def test_attention() -> None:
+    torch.manual_seed(0)
+    model = nn.MultiheadAttention(16, 2, batch_first=True)
+    other = nn.MultiheadAttention(16, 2, kdim=8, vdim=8)
+    assert {s.path for s in slots(model)} == {"in_proj_weight", "out_proj.weight"}
+    assert len(slots(other)) == 4
+    GradualPruner(model, adam(model), sparsity=0.5, pattern="2:4", end=0)
+    x = torch.randn(2, 5, 16)
+    plain = nn.MultiheadAttention(16, 2, batch_first=True)
+    with torch.no_grad():
+        for slot, mirror in zip(slots(model), slots(plain), strict=True):
+            assert (slot.weight.view(-1, 4) != 0).sum(1).eq(2).all()
+            mirror.weight.copy_(slot.weight)
+    torch.testing.assert_close(model(x, x, x)[0], plain(x, x, x)[0])
+
+
+def test_pruning_goes_on_from_what_is_pruned() -> None:
+    model = nn.Linear(16, 64)
+    GradualPruner(model, adam(model), sparsity=0.5, pattern="unstructured", end=0).finish()
+    zeros = model.weight == 0
+    again = GradualPruner(
+        model, adam(model), sparsity=0.75, initial=0.5, pattern="unstructured", end=100
+    )
+    assert again.sparsity == 0.5
+    assert torch.equal(model.weight == 0, zeros)
+    again.finish()
+    assert again.sparsity == 0.75
+    assert (model.weight == 0)[zeros].all()
+
+
 def test_one_threshold_for_all() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     with torch.no_grad():
@@ -253,6 +283,8 @@ def test_refusals() -> None:
         GradualPruner(model, adam(model), sparsity=1.0)
     with pytest.raises(UsageError, match="no schedule"):
         GradualPruner(model, adam(model), sparsity=0.5, begin=5, end=1)
+    with pytest.raises(UsageError, match="initial sparsity"):
+        GradualPruner(model, adam(model), sparsity=0.5, initial=0.9)
     with pytest.raises(UsageError, match="is not N:M"):
         SRSTE(model, adam(model), pattern="4x1")
     with pytest.raises(UsageError, match="did you mean 'mask-linear'"):

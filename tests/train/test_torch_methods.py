@@ -51,6 +51,8 @@ def test_prox_is_the_minimum() -> None:
 def test_prox_of_few_groups_and_zeros() -> None:
     np.testing.assert_allclose(prox_factors(np.array([1.0, 2.0]), 2, 0.5), 1 / 1.5)
     assert not prox_factors(np.zeros(4), 1, 0.5).any()
+    # any eta from 1 to 6.25 shares out the budget: the small group is gone for all of them, exactly
+    assert prox_factors(np.array([5.0, 5.0, 1.0]), 2, 1.0).tolist() == [0.5, 0.5, 0.0]
 
 
 def test_envelope_prunes_whole_groups() -> None:
@@ -70,6 +72,23 @@ def test_envelope_prunes_whole_groups() -> None:
     alive = layer.weight.abs().sum(1) > 0
     assert alive[:8].all()
     assert 8 <= int(alive.sum()) <= 12
+
+
+def test_envelope_of_hidden_units() -> None:
+    """A unit is all its rows: in every gate, of the inputs and of the state."""
+    torch.manual_seed(0)
+    layer = nn.GRU(4, 8, num_layers=2)
+    with torch.no_grad():
+        for name in ("weight_ih_l0", "weight_hh_l0"):
+            getattr(layer, name).view(3, 8, -1)[:, 2:] *= 0.1
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    helper = GroupEnvelope(layer, optimizer, density=0.25, pattern="units", strength=1.0)
+    optimizer.step()
+    helper.finish()
+    alive = [
+        (getattr(layer, f"weight_{kind}_l0").view(3, 8, -1) != 0).any(2) for kind in ("ih", "hh")
+    ]
+    assert all(gate[:2].all() and not gate[2:].any() for kind in alive for gate in kind)
 
 
 def test_gates_find_the_units_that_matter() -> None:
@@ -152,6 +171,34 @@ def test_sparse_layers_of_equal_cost(kind: str, sparsity: float) -> None:
     optimizer.step()
     after = [m.weight for m in layer.modules() if isinstance(m, nn.Linear)]
     assert [(w == 0).sum() for w in after] == zeros
+
+
+@pytest.mark.parametrize("kind", ["parallel", "doped", "factorised"])
+def test_sparse_convolutions_of_equal_cost(kind: str) -> None:
+    dense = nn.Conv2d(16, 32, 3, stride=2, padding=1).double()
+    layer = replace(dense, kind, 0.5, pattern="16x1", norm=nn.BatchNorm2d)
+    weights = [m.weight for m in layer.modules() if isinstance(m, nn.Conv2d)]
+    cost = sum(int((w != 0).sum()) for w in weights)
+    assert cost == pytest.approx(dense.weight.numel(), rel=0.05)
+    x = torch.randn(2, 16, 9, 9, dtype=torch.float64)
+    assert layer(x).shape == dense(x).shape
+    assert layer(x).dtype == torch.float64
+    norms = [m.num_features for m in layer.modules() if isinstance(m, nn.BatchNorm2d)]
+    middle = 16 * 9 * 32 // (8 * 9 + 32)
+    assert norms == {"parallel": [32, 32], "doped": [], "factorised": [middle]}[kind]
+
+
+def test_parallel_branches_vary_as_much_as_one_dense_layer() -> None:
+    torch.manual_seed(0)
+    dense, x = nn.Linear(256, 256, bias=False), torch.randn(512, 256)
+    layer = replace(dense, "parallel", 0.75)
+    ratio = (layer(x).std() / dense(x).std()).detach()
+    assert float(ratio) == pytest.approx(1.0, abs=0.1)
+
+
+def test_grouped_convolutions_are_refused() -> None:
+    with pytest.raises(UsageError, match="4 groups"):
+        replace(nn.Conv1d(8, 8, 3, groups=4), "doped", 0.5)
 
 
 def test_wide() -> None:
