@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from edgeseq.kernels import _build, _quantized, gru, gru_i8, lstm, lstm_i8
+from edgeseq.kernels import _quantized, gru, gru_i8, lstm, lstm_i8
 from edgeseq.kernels import _recurrent as rec
 from edgeseq.kernels._exact import MIDDLE
 from edgeseq.kernels._family import Arg, Array, Case, Kernel
@@ -101,18 +101,11 @@ def _weights(rows: int, rng: np.random.Generator) -> _quantized.Weights:
 
 
 class Compiled:
-    """The kernel of a cell, its sizes literals but for T, as lowering compiles it."""
+    """The kernel of a cell in a compiled library."""
 
-    def __init__(self, cell: Cell, isa: _build.Isa, folder: Path) -> None:
+    def __init__(self, cell: Cell, library: Path) -> None:
         self._cell = cell
-        kernel, values = cell.kernel, ["T", *map(str, cell.sizes.values())]
-        text = _build.source([kernel]).replace(
-            f"es_{kernel.name}({', '.join(kernel.sizes)}", f"es_{kernel.name}({', '.join(values)}"
-        )
-        text = f'#pragma GCC diagnostic ignored "-Wunused-parameter"\n{text}'
-        made = _build.compile_object(isa, text, folder / "cell.o")
-        library = ctypes.CDLL(str(_build.link(isa, [made], folder / "cell.so")))
-        self._function = getattr(library, kernel.name)
+        self._function = getattr(ctypes.CDLL(str(library)), cell.kernel.name)
 
     def run(self, x: Array, states: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Every h over x [T, I], and the states after it."""

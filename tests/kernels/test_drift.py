@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeseq.kernels._build import ISAS, Isa
+from edgeseq.kernels._build import ISAS
 from edgeseq.kernels._family import Array
 
 from tests.kernels import cells
 from tests.kernels.cells import INPUTS, UNITS, Cell, Compiled, Exact
+from tests.kernels.libraries import Libraries
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,6 +27,11 @@ pytestmark = [
 BLOCKS, STEPS = 100, 10_000
 SAMPLED = 2_000  # of which the largest error of a step is taken, twice
 DTYPES = ("f32", "bf16", "int8")
+
+
+def group(family: str, dtype: str = "") -> str:
+    """The source of the kernel, in the process that compiles it anyway."""
+    return f"{family}_i8.c" if dtype == "int8" else f"{family}.c"
 
 
 def sigmoid(v: float) -> float:
@@ -88,12 +94,18 @@ def drift(
     return found
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("family", ["gru", "lstm"])
-def test_a_million_steps(family: str, dtype: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [
+        pytest.param(family, dtype, marks=pytest.mark.xdist_group(group(family, dtype)))
+        for family in ("gru", "lstm")
+        for dtype in DTYPES
+    ],
+)
+def test_a_million_steps(family: str, dtype: str, tmp_path: Path, libraries: Libraries) -> None:
     rng = np.random.default_rng(7)
     cell = cells.draw(family, dtype, rng)
-    compiled, exact = Compiled(cell, best(), tmp_path), Exact(cell, tmp_path)
+    compiled, exact = compile_both(cell, libraries, tmp_path)
     m = rates(cell)
     assert np.abs(np.linalg.eigvals(m)).max() < 0.95
     gain = np.linalg.inv(np.eye(len(m)) - m)
@@ -105,17 +117,20 @@ def test_a_million_steps(family: str, dtype: str, tmp_path: Path) -> None:
     assert (found[-tenth:].max(0) <= 2 * found[:tenth].max(0)).all(), found
 
 
-def best() -> Isa:
-    """The widest instruction set of this machine."""
-    return next(isa for isa in ISAS if not isa.missing() and not isa.only)
+def compile_both(cell: Cell, libraries: Libraries, folder: Path) -> tuple[Compiled, Exact]:
+    """The kernel for the widest instruction set of this machine, and the float64 cell."""
+    isa = next(isa for isa in ISAS if not isa.missing() and not isa.only)
+    return Compiled(cell, libraries.get(isa, cell.kernel.source)), Exact(cell, folder)
 
 
-@pytest.mark.parametrize("family", ["gru", "lstm"])
-def test_another_cell_is_seen(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=pytest.mark.xdist_group(group(f))) for f in ("gru", "lstm")]
+)
+def test_another_cell_is_seen(family: str, tmp_path: Path, libraries: Libraries) -> None:
     """A weight that is off by a thousandth of its row leads out of the bound within one block."""
     rng = np.random.default_rng(7)
     cell = cells.draw(family, "f32", rng)
-    compiled, exact = Compiled(cell, best(), tmp_path), Exact(cell, tmp_path)
+    compiled, exact = compile_both(cell, libraries, tmp_path)
     m = rates(cell)
     gain = np.linalg.inv(np.eye(len(m)) - m)
     allowed = gain @ (2 * step_error(cell, compiled, exact, rng))

@@ -6,8 +6,6 @@ import ctypes
 import dataclasses
 import hashlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,9 @@ from edgeseq.kernels import _build, _quantized, gemm_i8, gemv_i4, gru_i8, lstm_i
 from edgeseq.kernels import _recurrent_i8 as rec
 from edgeseq.kernels._family import Array, Case, Kernel
 from edgeseq.kernels._recurrent import Shape
+
+from tests.kernels.libraries import Libraries
+from tests.kernels.runner import Runner
 
 CELLS = {"gru": (gru_i8, 3), "lstm": (lstm_i8, 4), "rnn": (rnn_i8, 1)}
 
@@ -118,7 +119,7 @@ USUAL = {"255 levels", "the next block's input"}
 @pytest.mark.parametrize(
     "bug", [pytest.param(b, marks=() if b in USUAL else pytest.mark.slow) for b in BUGS]
 )
-def test_a_seeded_bug_is_caught(bug: str, tmp_path: Path) -> None:
+def test_a_seeded_bug_is_caught(bug: str, tmp_path: Path, runner: Runner) -> None:
     file, right, wrong = BUGS[bug]
     copy = tmp_path / "c"
     shutil.copytree(_build.C_FOLDER, copy)
@@ -129,32 +130,19 @@ def test_a_seeded_bug_is_caught(bug: str, tmp_path: Path) -> None:
     layout = "b8x4" if "block's" in bug else ""
     kernel = next(k for k in rnn_i8.KERNELS if k.name.removeprefix("rnn_i8").strip("_") == layout)
     library = build(isa, kernel, tmp_path, includes=[copy])
-    command = [sys.executable, str(Path(__file__).parent / "run_cases.py"), str(library), "rnn-i8"]
-    done = subprocess.run([*command, kernel.name, "1"], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert done.stdout.startswith("case "), done.stderr
+    ended = runner.run(library, "rnn-i8", kernel, isa.name)
+    assert ended.code != 0
+    assert ended.said.startswith("case "), ended.said
 
 
 def build(isa: _build.Isa, kernel: Kernel, folder: Path, includes: list[Path]) -> Path:
-    return _library(isa, _build.source([kernel]), folder, includes)
-
-
-def build_for(case: Case, isa: _build.Isa, kernel: Kernel, folder: Path) -> Path:
-    """With the sizes of one case as literals, as lowering does: that compiles much faster."""
-    names, values = (", ".join(map(str, c)) for c in (kernel.sizes, sizes_of(kernel, case)))
-    text = _build.source([kernel]).replace(
-        f"es_{kernel.name}({names}", f"es_{kernel.name}({values}"
-    )
-    return _library(isa, f'#pragma GCC diagnostic ignored "-Wunused-parameter"\n{text}', folder, [])
+    text = f"#define ES_ANY_SIZE\n{_build.source([kernel])}"
+    made = _build.compile_object(isa, text, folder / f"k-{isa.name}.o", includes=includes)
+    return _build.link(isa, [made], folder / f"k-{isa.name}.so")
 
 
 def sizes_of(kernel: Kernel, case: Case) -> list[int]:
     return [case.sizes[name] for name in kernel.sizes]
-
-
-def _library(isa: _build.Isa, text: str, folder: Path, includes: list[Path]) -> Path:
-    made = _build.compile_object(isa, text, folder / f"k-{isa.name}.o", includes=includes)
-    return _build.link(isa, [made], folder / f"k-{isa.name}.so")
 
 
 def steps(family: str, count: int) -> tuple[Kernel, Case]:
@@ -194,8 +182,11 @@ SHIPPED = {"avx512-vnni", "avx512", "avx2", "sse2", "c-one-lane", "c-gcc"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gru", "lstm"])
-def test_many_steps_have_one_hash(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=pytest.mark.xdist_group(f"{f}_i8.c")) for f in ("gru", "lstm")],
+)
+def test_many_steps_have_one_hash(family: str, libraries: Libraries) -> None:
     """The state feeds back, so that one differing bit would change all that follows."""
     kernel, case = steps(family, 100_000)
     shorter = {"x": case.arrays["x"][: COMPARED * case.sizes["x_t"]]}
@@ -205,7 +196,7 @@ def test_many_steps_have_one_hash(family: str, tmp_path: Path) -> None:
     found = {}
     for isa in _build.ISAS:
         if isa.name in SHIPPED and not isa.missing():
-            y = outputs(build_for(case, isa, kernel, tmp_path), kernel, case)
+            y = outputs(libraries.get(isa, kernel.source), kernel, case)
             assert digest(y[: COMPARED * case.sizes["y_t"]]) == want, isa.name
             found[isa.name] = digest(y)
     assert "c-gcc" in found
