@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -50,31 +51,65 @@ def altered(random: random.Random) -> str:
     return text
 
 
-def data(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return codes `[count, LENGTH]`, padded in front, and labels: half are of the grammar."""
+@dataclasses.dataclass(frozen=True)
+class Strings:
+    """Codes `[count, LENGTH]`, padded in front, labels (1: of the grammar) and lengths."""
+
+    codes: Tensor
+    labels: Tensor
+    lengths: Tensor
+
+    def __getitem__(self, place: slice) -> Strings:
+        return Strings(self.codes[place], self.labels[place], self.lengths[place])
+
+    def batches(
+        self, size: int, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield codes and labels of strings of one length each, so that nothing is padded."""
+        order = torch.arange(len(self.codes))
+        if generator is not None:
+            order = torch.randperm(len(order), generator=generator)
+        groups = [
+            group
+            for length in self.lengths.unique()
+            for group in order[self.lengths[order] == length].split(size)
+        ]
+        if generator is not None:
+            places = torch.randperm(len(groups), generator=generator).tolist()
+            groups = [groups[place] for place in places]
+        for group in groups:
+            length = int(self.lengths[group[0]])
+            yield self.codes[group, LENGTH - length :], self.labels[group]
+
+
+def data(count: int, seed: int) -> Strings:
+    """Return strings; every second one is of the grammar."""
     source = random.Random(seed)
-    texts = []
+    texts: list[str] = []
     while len(texts) < count:
         text = walk(source) if len(texts) % 2 else altered(source)
         if len(text) <= LENGTH:
             texts.append(text)
     codes = [[0] * (LENGTH - len(text)) + [ord(letter) for letter in text] for text in texts]
-    return torch.tensor(codes), torch.tensor([i % 2 for i in range(count)])
+    return Strings(
+        torch.tensor(codes),
+        torch.tensor([i % 2 for i in range(count)]),
+        torch.tensor([len(text) for text in texts]),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Codes and labels to learn from, and others to be judged by."""
+    """Strings to learn from, and others to be judged by."""
 
-    train: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    train: Strings
+    test: Strings
 
 
 def split(seed: int, count: int = 25_000) -> Data:
     """Return three quarters to learn from."""
-    codes, labels = data(count, seed)
-    cut = count * 3 // 4
-    return Data((codes[:cut], labels[:cut]), (codes[cut:], labels[cut:]))
+    strings, cut = data(count, seed), count * 3 // 4
+    return Data(strings[:cut], strings[cut:])
 
 
 class Judge(nn.Module):
@@ -93,23 +128,24 @@ class Judge(nn.Module):
         return scores
 
 
-def train(
-    model: Judge, optimizer: torch.optim.Optimizer, codes: Tensor, labels: Tensor, seed: int
-) -> None:
+def train(model: Judge, optimizer: torch.optim.Optimizer, strings: Strings, seed: int) -> None:
     """One epoch in batches of 32, gradients clipped at 5."""
     generator = torch.Generator().manual_seed(seed)
-    for batch in torch.randperm(len(codes), generator=generator).split(32):
-        loss = nn.functional.cross_entropy(model(codes[batch]), labels[batch])
+    for codes, labels in strings.batches(32, generator):
+        loss = nn.functional.cross_entropy(model(codes), labels)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
 
 
-def accuracy(model: Judge, codes: Tensor, labels: Tensor) -> float:
+def accuracy(model: Judge, strings: Strings) -> float:
     """Return the share judged rightly."""
+    right = 0
     with torch.no_grad():
-        return float((model(codes).argmax(1) == labels).float().mean())
+        for codes, labels in strings.batches(1024):
+            right += int((model(codes).argmax(1) == labels).sum())
+    return right / len(strings.labels)
 
 
 def prune(model: Judge, sparsity: float) -> None:
