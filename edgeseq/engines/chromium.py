@@ -113,6 +113,15 @@ def _flags(profile: str) -> list[str]:
     return [*flags, *(["--no-sandbox"] if os.geteuid() == 0 else []), "--disable-dev-shm-usage"]
 
 
+def _inside(folders: Sequence[Path], name: str) -> Path | None:
+    """The file of that name in one of the folders; none outside of them."""
+    for folder in folders:
+        file = (folder / name).resolve()
+        if file.is_relative_to(folder.resolve()) and file.is_file():
+            return file
+    return None
+
+
 def _handler(
     pages: Sequence[Path],
     package: Path,
@@ -131,8 +140,8 @@ def _handler(
             inside = path.startswith("package/")
             name = path.removeprefix("package/")
             folders = [package] if inside else pages
-            file = next((f for folder in folders if (f := folder / name).is_file()), None)
-            if "/" in name or file is None:
+            file = _inside(folders, name)
+            if file is None:
                 self._reply(404, b"", "")
             else:
                 self._reply(200, file.read_bytes(), TYPES.get(file.suffix, ""))

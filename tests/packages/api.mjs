@@ -72,4 +72,20 @@ try {
 } catch (error) {
   found.errors['a truncated module'] = error.message;
 }
+
+// an array that does not fit is refused whole, by the language itself
+try {
+  a.input('x').set([9, 9, 9, 9, 9]);
+} catch (error) {
+  found.errors['a long array'] = error.name;
+}
+found.untouched = !a.input('x').includes(9);
+
+const { validate } = WebAssembly;
+WebAssembly.validate = () => false;
+found.errors['no SIMD'] = await load().then(
+  () => null,
+  (error) => error.message,
+);
+WebAssembly.validate = validate;
 console.log(JSON.stringify(found));

@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import edgeseq
+from edgeseq import api
+from edgeseq.options import CompileOptions
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
+# y = FACTOR times the sum of all x so far
+SUM = """<ir_version: 10, opset_import: ["" : 20]>
+sum (float[1, 4] x, float[1, 4] h) => (float[1, 4] y, float[1, 4] h_out)
+<float[1] factor = {FACTOR}>
+{
+    h_out = Add(h, x)
+    y = Mul(h_out, factor)
+}
+"""
 FRAME = np.array([[-1.5, -0.5, 0.5, 1.5]], np.float32)
 
 
@@ -64,6 +76,8 @@ ERRORS = {
     "other weights": "step: the weights are of another model, or damaged",
     "no states": "step: maxStates must be a whole number from 1 to 65536, not 0",
     "another module": "step: the WebAssembly module is of another model",
+    "a long array": "RangeError",
+    "no SIMD": "step: this browser has no WebAssembly SIMD: update it (any since 2023 will do)",
 }
 
 
@@ -71,6 +85,46 @@ def test_misuse_is_said_in_words(found: dict[str, Any]) -> None:
     cut = found["errors"].pop("a truncated module")
     assert cut.startswith("step: 'cut.wasm' is not a whole WebAssembly module: ")
     assert found["errors"] == ERRORS
+    assert found["untouched"]
+
+
+VERSIONS = """
+const [old, now] = await Promise.all(['old', 'now'].map((f) => import(`./${f}/node.mjs`)));
+const made = [(await old.load()).createState(), (await now.load()).createState()];
+const turns = [];
+for (let i = 0; i < 3; i++) {
+  for (const state of made) {
+    state.input('x').fill(i + 1);
+    state.step();
+    turns.push(state.output('y')[0]);
+  }
+}
+let why = null;
+try {
+  made[0].restore(made[1].serialize());
+} catch (error) {
+  why = error instanceof old.ModelError && !(error instanceof now.ModelError) && error.message;
+}
+console.log(JSON.stringify({ turns, why, hashes: [old.model.hash, now.model.hash] }));
+"""
+
+
+def test_two_versions_of_a_model_on_one_page(tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    for name, factor in (("old", 2.0), ("now", -3.0)):
+        options = CompileOptions(tmp_path / f"{name}-dist", ("wasm",), name="sum")
+        text = SUM.replace("FACTOR", str(factor))
+        built = api.compile_model(onnx.parser.parse_model(text), options).folder
+        (built / "wasm").rename(tmp_path / name)
+    (tmp_path / "page.mjs").write_text(VERSIONS)
+    done = subprocess.run(
+        ["node", "page.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert found["turns"] == [2, -3, 6, -9, 12, -18]
+    assert found["why"] == "sum: state belongs to another model"
+    assert found["hashes"][0] != found["hashes"][1]
 
 
 def test_the_modules_need_nothing(step: Path) -> None:

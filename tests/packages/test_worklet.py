@@ -30,18 +30,25 @@ late (float[1, {FRAME}] x, float[1, {FRAME}] h) => (float[1, {FRAME}] y, float[1
 """
 
 
+def late(folder: Path, factor: float) -> Path:
+    text = LATE.replace("{\n", f"<float[1] two = {{{factor}}}>\n{{\n", 1)
+    options = CompileOptions(folder, ("wasm",), name="late")
+    return api.compile_model(onnx.parser.parse_model(text), options).folder / "wasm"
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    text = LATE.replace("{\n", "<float[1] two = {2.0}>\n{\n", 1)
-    model = onnx.parser.parse_model(text)
-    options = CompileOptions(tmp_path_factory.mktemp("late") / "dist", ("wasm",), name="late")
-    return api.compile_model(model, options).folder / "wasm"
+    """A version of the model, and in `next` another one of the same name."""
+    folder = tmp_path_factory.mktemp("late")
+    package = late(folder / "dist", 2.0)
+    late(folder / "next", 3.0).rename(package / "next")
+    return package
 
 
-def render(package: Path, rate: int, model: int) -> list[npt.NDArray[np.float32]]:
+def render(package: Path, rate: int, model: int, more: str = "") -> list[npt.NDArray[np.float32]]:
     if shutil.which("chromium") is None:
         pytest.skip("needs chromium")
-    browser = Browser(package, PAGE, f"rate={rate}&model={model}")
+    browser = Browser(package, PAGE, f"rate={rate}&model={model}{more}")
     try:
         answer = checked(*unpacked(browser.receive(120.0)))
     finally:
@@ -71,3 +78,9 @@ def test_at_another_rate_it_is_resampled(package: Path, rate: int) -> None:
     assert np.hypot(*fitted) == pytest.approx(2 * np.abs(wave).max(), rel=2e-3)
     residual = got[settled] - basis @ fitted
     assert np.sqrt((residual**2).mean()) < 1e-3
+
+
+def test_two_versions_in_one_context(package: Path) -> None:
+    wave, got, _ = render(package, 16000, 16000, "&next")
+    late = 4 * FRAME  # a frame for each model and for each node
+    np.testing.assert_array_equal(got[late:], 3 * (2 * wave[: len(wave) - late]))
