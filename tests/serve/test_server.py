@@ -35,7 +35,7 @@ def running() -> Iterator[Server]:
 def ask(
     one: Server, path: str, method: str = "GET", host: str | None = None
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=120)
     connection.request(method, path, headers={"Host": host or f"127.0.0.1:{one.port}"})
     response = connection.getresponse()
     content = response.read()

@@ -118,10 +118,10 @@ def test_the_command_serves_until_it_is_interrupted(step: Path) -> None:
     assert process.stdout is not None
     url = process.stdout.readline().split(" on ")[1].strip()
     assert process.stdout.readline() == "Ctrl-C ends it\n"
-    with urllib.request.urlopen(f"{url}about.json", timeout=20) as answer:
+    with urllib.request.urlopen(f"{url}about.json", timeout=120) as answer:
         assert json.load(answer)["name"] == "step"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
 
 
