@@ -15,6 +15,7 @@ from edgeseq.train import distill
 from edgeseq.train.calibration import Sample
 from edgeseq.train.fake import Fakes
 from edgeseq.train.fake_model import FakeQuantized
+from edgeseq.train.soap import Soap
 from edgeseq.train.targets import Mask, Target
 from edgeseq.train.unroll import States, Unrolled
 from edgeseq.train.windows import Window, Windows
@@ -78,7 +79,7 @@ class Student:
             self._weights |= scales
         self._hints = distill.hints(self._model, target.names) if settings.hint else []
         self._hints = [name for name in self._hints if _alike(name, self._model, teacher)]
-        self._adam = torch.optim.Adam(groups, lr=settings.rate)
+        self._optimizer = Soap(groups, settings.rate)
         self._holes: dict[str, Tensor] = {}
         self._masked = sorted(target.names)
         self._probes = Windows(model, samples, settings.streams, settings.window, seed + 2)
@@ -106,16 +107,16 @@ class Student:
         if self._hints:
             near = distill.errors(made, _only(wanted, self._hints), scale)
             loss = loss + self._settings.hint * near
-        self._adam.zero_grad()
+        self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for name, hole in self._holes.items():
             gradient = self._weights[name].grad
             if gradient is not None:
                 gradient.masked_fill_(hole, 0)
         torch.nn.utils.clip_grad_norm_(self._weights.values(), _CLIP)
-        for group in self._adam.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._adam.step()
+        self._optimizer.step()
         self._apply()
         return float(loss.detach())
 
@@ -129,7 +130,7 @@ class Student:
         for _ in range(draws):
             window = self._probes.next()
             made, _ = self._net.run(window.inputs)
-            self._adam.zero_grad()
+            self._optimizer.zero_grad()
             distill.draw(_only(made, self._net.outputs), self._signs).backward()  # type: ignore[no-untyped-call]
             for name, rows in found.items():
                 weight = self._weights[name]
@@ -196,7 +197,7 @@ class Student:
         """Return all that the next step depends on."""
         return {
             "weights": self.snapshot(),
-            "adam": self._adam.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
             "windows": self._windows.state(),
             "power": dict(self._scales.streams),
             "probes": self._probes.state(),
@@ -207,7 +208,7 @@ class Student:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was taken."""
         self.load(state["weights"])
-        self._adam.load_state_dict(state["adam"])
+        self._optimizer.load_state_dict(state["optimizer"])
         self._windows.restore(state["windows"])
         self._scales.streams = dict(state["power"])
         self._probes.restore(state["probes"])

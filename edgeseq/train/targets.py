@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from edgeseq.ir.patterns import Pattern
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
+
+_LEAST = 0.1  # of its own density stays in every matrix, whatever the others are worth
 
 
 class Target(Protocol):
@@ -143,14 +146,19 @@ def _worth(part: Part, weights: Mapping[str, Array], effects: Mapping[str, Array
 
 
 def _together(parts: Sequence[tuple[Part, Array]], progress: float) -> list[Mask]:
-    """Prune the groups of least worth for their size, wherever they are."""
+    """Prune the groups of least worth for their size, wherever they are.
+
+    No matrix falls below a share of its density: one that is nearly gone passes no gradients, then
+    nothing before it seems to be worth anything, and whole layers would go.
+    """
     if not parts:
         return []
     sizes = [_sizes(part, worth) for part, worth in parts]
     total = sum(size.sum() for size in sizes)
     left = sum(part.density * size.sum() for (part, _), size in zip(parts, sizes, strict=True))
     gone = cubic(progress, 0.0, 1 - left / total) * total
-    flat = np.concatenate([worth.reshape(-1) for _, worth in parts])
+    worths = [_guarded(worth.reshape(-1), _LEAST * part.density) for part, worth in parts]
+    flat = np.concatenate(worths)
     size = np.concatenate([s.reshape(-1) for s in sizes])
     order = np.argsort(flat / size, kind="stable")
     fallen = np.cumsum(size[order]) <= gone + 1e-6 * total
@@ -164,6 +172,14 @@ def _together(parts: Sequence[tuple[Part, Array]], progress: float) -> list[Mask
         masks.append(part.pattern.spread(own, shape, part.taps))
         place += worth.size
     return masks
+
+
+def _guarded(worth: Array, share: float) -> Array:
+    """Return the worth of groups, without end for the best share of them."""
+    guarded = worth.copy()
+    count = math.ceil(share * worth.size)
+    guarded[np.argsort(worth, kind="stable")[worth.size - count :]] = np.inf
+    return guarded
 
 
 def _sizes(part: Part, worth: Array) -> Array:

@@ -116,6 +116,16 @@ def test_a_shared_budget_is_met_over_all_matrices() -> None:
     assert len({int(blocks.sum()) for blocks in kept}) > 1
 
 
+def test_no_matrix_is_given_up_for_the_others() -> None:
+    model = build(STEP)
+    target = gradual(model, "16x1", 0.25, True)
+    effects = {n: np.ones((1, *weights(model)[n].shape)) for n in target.names}
+    effects["R"] *= 1e-6  # as behind a layer that passes no gradients
+    masks = target.masks(weights(model), 1.0, effects)
+    assert masks["R"].sum() == 3 * 16  # a tenth of the four blocks of each gate, rounded up
+    assert masks["R"].sum() + masks["W"].sum() == 48 * 24 / 4
+
+
 def test_weights_that_hardly_count_have_small_effects() -> None:
     model = build(STEP)
     target = gradual(model, "16x1", 0.25)
