@@ -1,13 +1,15 @@
 """`x[batch, T, 80], sr -> x[1, T, 80], 16000`: every dimension gets its size; exact.
 
 What stays symbolic is time, one symbol: the one the user gave a range, the one the frontend
-declared, or else a dimension that is called like time. Dimensions called like a batch are 1.
-Shapes inside the graph are dropped: later passes compute them anew.
+declared, or else a dimension that is called like time. Dimensions called like a batch are 1, and
+first ones without a name of their own. Shapes inside the graph are dropped: later passes compute
+them anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import onnx_ir as ir
@@ -25,6 +27,8 @@ TIME_NAMES = frozenset(
     {"t", "time", "frames", "n_frames", "num_frames", "steps", "seq_len", "sequence_length"}
 )
 DEFAULT_RANGE = (1, 4096)
+# What converters from TensorFlow and Paddle call dimensions that have no name.
+_NUMBERED = re.compile(r"unk__\d+|p2o\.DynamicDimension\.\d+|\?")
 
 
 class BindShapes(GraphPass):
@@ -257,7 +261,9 @@ def _is_named(dim: int | ir.SymbolicDim) -> bool:
 
 
 def _is_batch(dim: ir.SymbolicDim, axis: int) -> bool:
-    return axis == 0 if dim.value is None else dim.value.lower() in BATCH_NAMES
+    if dim.value is None or _NUMBERED.fullmatch(dim.value):
+        return axis == 0
+    return dim.value.lower() in BATCH_NAMES
 
 
 def _called(dim: ir.SymbolicDim) -> str:

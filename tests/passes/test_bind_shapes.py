@@ -40,6 +40,15 @@ def test_an_unnamed_first_dimension_is_a_batch(apply_pass):
     assert outcome.record.notes == ("dimension 0 of 'x' (unnamed) is 1",)
 
 
+def test_a_converters_number_is_no_name(apply_pass):
+    text = "g (float[unk__31, unk__32, 3] x) => (float[N, M, 3] y) { [e] y = Relu (x) }"
+    outcome = bind(apply_pass, text, dims={"unk__32": (1, 9)})
+    assert shapes(outcome) == ["[1,unk__32,3]"]
+    assert outcome.record.notes == ("dimension 0 of 'x' ('unk__31') is 1",)
+    with pytest.raises(UsageError, match="dimensions without a size"):
+        bind(apply_pass, text)
+
+
 def test_time_by_range(apply_pass):
     outcome = bind(apply_pass, TWO, dims={"seq": (2, 50)})
     assert shapes(outcome) == ["[1,seq,80]", "[1,64]"]
