@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseq.cli import _output
+from edgeseq.cli import _output, _threads
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -183,6 +183,9 @@ def overhead(rounds: int, as_json: bool) -> None:
         _output.print_json({"microseconds": dataclasses.asdict(spread)})
     else:
         click.echo(f"one call from C: {spread} us, median (p10 - p90) of {rounds} rounds")
+
+
+bench.add_command(_threads.threads)
 
 
 def _show(report: Report, processor: str) -> None:

@@ -28,9 +28,9 @@ class Library:
         self.target = target
         self._cdll = _open(manifest, target)
         self._prefix = manifest.name
-        self._pool: _pool.Pool | None = None
+        self.pool: _pool.Pool | None = None
         if threads > 1:
-            self._pool = _pool.Pool(_with_pool(manifest, target, self._cdll), self._prefix, threads)
+            self.pool = _pool.Pool(_with_pool(manifest, target, self._cdll), self._prefix, threads)
             self._parallel = self._bind("parallel", ctypes.c_int, *[ctypes.c_void_p] * 3)
         pointers = [ctypes.c_void_p] * (len(manifest.inputs) + len(manifest.outputs) + 2)
         steps = ctypes.c_int64
@@ -48,9 +48,9 @@ class Library:
     def init(self, state: int) -> int:
         """Make a stream's state, and give it the threads."""
         code = int(self._init(state))
-        if code or self._pool is None:
+        if code or self.pool is None:
             return code
-        return int(self._parallel(state, self._pool.run, self._pool.pool))
+        return int(self._parallel(state, self.pool.run, self.pool.pool))
 
     @property
     def version(self) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgeseq.runtime import _call, _library, _manifest
 from edgeseq.runtime._manifest import State, Tensor
+from edgeseq.runtime._pool import Pool
 from edgeseq.runtime._stream import Stream
 
 Array = npt.NDArray[Any]
@@ -100,6 +101,16 @@ class Model:
     def has_step(self) -> bool:
         """Whether `stream().step` exists."""
         return self._manifest.step
+
+    @property
+    def threads(self) -> int:
+        """So many threads may share a layer: what the model was compiled for."""
+        return self._manifest.targets[self.target].threads
+
+    @property
+    def pool(self) -> Pool | None:
+        """The threads in use, beside the caller; None: none."""
+        return self._library.pool
 
     @property
     def whole_sequences(self) -> bool:

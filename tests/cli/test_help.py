@@ -9,7 +9,7 @@ from pathlib import Path
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 COMMANDS = ["", "compile", "validate", "bench", "bench kernels", "bench model"]
-COMMANDS += ["bench overhead", "serve"]
+COMMANDS += ["bench overhead", "bench threads", "serve"]
 COMMANDS += ["prune", "quantize", "search", "inspect", "targets", "passes", "doctor"]
 HEAD = """# The command line
 
