@@ -196,10 +196,10 @@ ES_FN void es_project_rows(const int F, const int width, const int G, const int 
  * is head * P words (the bias first), then the rows of K inputs, G * P words each, then skip * P
  * words that belong to others. Panel by panel, so that its weights stay in cache for all rows.
  */
-ES_FN void es_project(const int F, const int G, const int width, int M, int N, int K, int act,
-                      int head, int skip, const float *x, ptrdiff_t ldx, const float *w, float *y,
-                      ptrdiff_t ldy) {
-  const int V = es_tile_vecs(G, width), padded = es_round_up(N, 4);
+ES_FN void es_project_panels(const int F, const int G, const int V, const int width, int M, int N,
+                             int K, int act, int head, int skip, const float *x, ptrdiff_t ldx,
+                             const float *w, float *y, ptrdiff_t ldy) {
+  const int padded = es_round_up(N, 4), pair = es_least(V, 2);
   const size_t per_output = head + es_word_rows(F, K) * G + skip;
   int u = 0;
   ES_LOOP for (; u + width <= padded; u += width) {
@@ -212,11 +212,28 @@ ES_FN void es_project(const int F, const int G, const int width, int M, int N, i
   if (u < padded) {
     const int P = padded - u;
     const float *panel = w + u * per_output;
-    ES_LOOP for (int j = 0; j < P; j += ES_W) {
+    int j = 0;
+    if (pair > 1)
+      ES_LOOP for (; j + pair * ES_W <= P; j += pair * ES_W) {
+        const es_operands o = {x, ldx, K, 0, panel + head * P, G * P, P, j};
+        es_project_rows(F, 0, G, pair, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
+      }
+    ES_LOOP for (; j < P; j += ES_W) {
       const es_operands o = {x, ldx, K, 0, panel + head * P, G * P, P, j};
       es_project_rows(F, 0, G, 1, M, K, N - u - j, act, &o, panel, y + (size_t)u * G + j, ldy);
     }
   }
+}
+
+/* Narrow vectors: one row would fill a tile, but two share the loads of weights. */
+ES_FN void es_project(const int F, const int G, const int width, int M, int N, int K, int act,
+                      int head, int skip, const float *x, ptrdiff_t ldx, const float *w, float *y,
+                      ptrdiff_t ldy) {
+  const int one = es_tile_vecs(G, width), several = es_tile_vecs(2 * G, width);
+  if (M == 1 || one == several || several == 0)
+    es_project_panels(F, G, one, width, M, N, K, act, head, skip, x, ldx, w, y, ldy);
+  else
+    es_project_panels(F, G, several, width, M, N, K, act, head, skip, x, ldx, w, y, ldy);
 }
 
 #endif
