@@ -18,19 +18,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep users of a fixture in one process; leave out what trains for many minutes."""
-    for item in items:
-        place = _shares(item)
-        if place is not None and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(place))
+    if config.getoption("loadgroup", False):  # in a process of pytest-xdist
+        for item in items:
+            _send_to_group(item)
     if config.getoption("--measure"):
         return
     left_out = [item for item in items if item.get_closest_marker("measure")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _send_to_group(item: pytest.Item) -> None:
+    """Write the group where the scheduler reads it: behind the test's id.
+
+    pytest-xdist 3.8 does so itself, into an attribute that pytest 9.2 no longer has.
+    """
+    mark = item.get_closest_marker("xdist_group")
+    group = _shares(item) if mark is None else mark.args[0]
+    if group is not None:
+        item._id = type(item.id).parse(f"{item.nodeid}@{group}")
 
 
 def _shares(item: pytest.Item) -> str | None:
