@@ -114,6 +114,9 @@ def cases(rng: np.random.Generator, layout: str) -> Iterator[Case]:
     for zero, pairs in ((0, True), (128, False), (255, True)):
         wide = Numbers(x_scale=0.009, x_zero=zero, pairs=pairs, density=0.7)
         yield _case(rng, layout, (5, 21, 70), wide, wide=True)
+    for zero, inputs in ((exact.MIDDLE, 512), (exact.MIDDLE, 516), (0, 256), (254, 260)):
+        large = Numbers(x_scale=0.009, x_zero=zero)
+        yield _case(rng, layout, (2, 20, inputs), large, largest=True)
 
 
 def _case(
@@ -125,6 +128,7 @@ def _case(
     act: int = 0,
     gap: int = 0,
     wide: bool = False,
+    largest: bool = False,
 ) -> Case:
     rows, outputs, inputs = shape
     x = rng.standard_normal((rows, inputs)).astype(np.float32)
@@ -132,6 +136,9 @@ def _case(
     if wide and not numbers.pairs:
         w[1::2] = np.maximum(w[1::2], -127)  # two neighbours of -128 are refused
         w[:2], x[:, :2] = [[-128], [-127]], -9.0  # the largest sum there is, at level 0
+    if largest:  # sums that just fit 24 bits, where a kernel counts on it
+        w[:, ::2], w[:, 1::2] = -128, 127
+        x[::2], x[1::2] = 9.0, -9.0
     scale = (rng.uniform(0.5, 1.5, outputs) / (127 * np.sqrt(inputs + 1))).astype(np.float32)
     bias = rng.standard_normal(outputs).astype(np.float32)
     memory = np.full((rows, inputs + gap), np.nan, np.float32)
