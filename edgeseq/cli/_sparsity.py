@@ -77,6 +77,13 @@ _FLAGS = (
         default=None,
         help="Never prune the diagonal of recurrent matrices.",
     ),
+    click.option(
+        "--rearrange",
+        is_flag=True,
+        default=None,
+        help="First order channels so that what a group of the pattern holds matters little "
+        "together; the model computes the same.",
+    ),
     *_RECOVERY[:1],
     click.option(
         "--recover-schedule",

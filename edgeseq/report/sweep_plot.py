@@ -53,9 +53,9 @@ def svg(
             f'<text x="{_LEFT + 12}" y="{36 + 16 * number}" fill="{colour}">'
             f"{html.escape(name)}</text>"
         )
-        for at, level in line:
+        for at, error in line:
             if at == (knees or {}).get(name):
-                a, b = place(at, level)
+                a, b = place(at, error)
                 parts.append(f'<circle cx="{a}" cy="{b}" r="5" fill="none" stroke="{colour}"/>')
                 parts.append(f'<text x="{a + 8}" y="{b + 14}" fill="{colour}">knee</text>')
     return "\n".join([*parts, "</svg>\n"])

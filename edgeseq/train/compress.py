@@ -18,7 +18,7 @@ from edgeseq.errors import UsageError
 from edgeseq.ir.patterns import Mask
 from edgeseq.options import Event, SparsityOptions
 from edgeseq.registry import hint
-from edgeseq.train import calibration, prunable, structured
+from edgeseq.train import calibration, prunable, rearrange, structured
 from edgeseq.train.calibration import Sample
 from edgeseq.train.evidence import Evidence
 from edgeseq.train.prunable import Matrix
@@ -41,7 +41,7 @@ class Compressed:
         output_error: Relative squared error of the worst output, at the end.
         synthetic: There were no samples: the error is that of random inputs.
         notes: What the user should know.
-        reshaped: Weights and states have become smaller, not only sparse.
+        reshaped: Weights and states have become smaller or have another order.
     """
 
     model: ir.Model
@@ -81,10 +81,12 @@ def compress(
     samples = given or calibration.synthetic(model, seed=seed)
     if structured.asked(options.pattern):
         return _units(model, options, samples, seed, progress, not given)
-    pruner = Pruner(
-        model, request_of(options, seed, bool(given)), shortened(samples, model), _sayer(progress)
-    )
     start = time.perf_counter()
+    request, few = request_of(options, seed, bool(given)), shortened(samples, model)
+    pruner, moved = Pruner(model, request, few, _sayer(progress)), ()
+    if options.rearrange:
+        moved = rearrange.rearrange(pruner)
+        pruner = Pruner(model, request, few, _sayer(progress))
     if options.budget is not None:
         done = _within_budget(
             pruner, samples, options, cost_table, dense_seconds, seed, progress, not given
@@ -98,6 +100,8 @@ def compress(
         done = _one_shot(pruner, samples, options, seed, progress, not given)
     if options.pattern is not None and options.pattern.startswith(("rows", "columns")):
         done = _shrunk(done)
+    if options.rearrange:
+        done = dataclasses.replace(done, notes=(*moved, *done.notes), reshaped=True)
     progress(
         Event(
             "prune", done.pruned.rows[0].pattern, time.perf_counter() - start, detail=summary(done)
@@ -171,10 +175,11 @@ def _units(
     synthetic: bool,
 ) -> Compressed:
     """Silence whole units, let the others learn, and cut the silent ones out."""
-    if options.budget is not None or options.recover_schedule == "cubic":
+    if options.budget is not None or options.rearrange or options.recover_schedule == "cubic":
         raise UsageError(
-            f"pattern {options.pattern} goes with neither --budget nor the cubic schedule",
-            why="units are chosen at once, and the cost table is of sparse matrices",
+            f"pattern {options.pattern} goes with neither --budget, --rearrange nor the cubic "
+            "schedule",
+            why="units are chosen at once and one by one, the cost table is of sparse matrices",
             fix="--sparsity, and --recover-schedule one-shot",
         )
     dense, start = model.clone(), time.perf_counter()
