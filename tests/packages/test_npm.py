@@ -164,7 +164,7 @@ state.input('y');
 def test_types(step: Path, tmp_path: Path) -> None:
     tsc = shutil.which("tsc")
     if tsc is None:
-        pytest.skip("needs tsc: npm install -g typescript")
+        pytest.skip("needs tsc: apt-get install node-typescript")
     shutil.copytree(step / "wasm", tmp_path / "node_modules" / "step")
     (tmp_path / "use.mts").write_text(USE)
     flags = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext"]
