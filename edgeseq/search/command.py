@@ -59,7 +59,7 @@ def search(
     nodes = (
         frozenset(bench.matrices()) if any(d < 1 for d in wanted.densities) else frozenset[str]()
     )
-    places = space.places(model, wanted.schemes, wanted.densities, nodes, costs)
+    places = space.places(model, wanted.schemes, wanted.densities, nodes, costs, request.pattern)
     if not places:
         raise UsageError(
             "there is nothing to choose",

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
+from edgeseq.ir.patterns import NOfM, Pattern
 from edgeseq.lower import work
 from edgeseq.lower.costs import CostTable
 from edgeseq.quantize.layers import EMBEDDING, GATES, LINEAR, RECURRENT, Layer, find
@@ -20,6 +21,7 @@ from edgeseq.quantize.scheme import parse
 
 FLOAT, INT8 = "float", ("int8", "int8-dynamic")
 _ELEMENTS = {FLOAT: "f32", "bf16": "bf16", "fp16": "f16"} | dict.fromkeys(INT8, "i8")
+_N_OF_M, _WINDOWS = ("f32", "bf16"), (8, 16)  # elements and windows of the N:M kernels
 _BLOCK = {"f32": "b16x1", "bf16": "b16x1", "f16": "b16x1", "i8": "b16x4"}
 
 
@@ -75,6 +77,7 @@ def places(
     densities: Sequence[float],
     prunable: frozenset[str],
     costs: Costs,
+    pattern: str = "16x4",
 ) -> list[Place]:
     """The layers of a prepared model that have more than one choice.
 
@@ -84,12 +87,15 @@ def places(
         densities: Densities to choose from; 1 is always one.
         prunable: Names of the nodes whose weights take the pattern of the search.
         costs: Where seconds come from.
+        pattern: How zeros are arranged; one with a density of its own (N:M) has no other.
     """
+    own = Pattern.parse(pattern).fixed_density
+    thinner = densities if own is None or not densities else (own,)
     found: dict[str, Place] = {}
     for layer in find(model)[0]:
         name = str(layer.node.name)
-        grid = sorted({1.0, *densities} if name in prunable else {1.0}, reverse=True)
-        made = [_choice(layer, s, d, costs) for s, d in _forms(layer, schemes, grid)]
+        grid = sorted({1.0, *thinner} if name in prunable else {1.0}, reverse=True)
+        made = [_choice(layer, s, d, pattern, costs) for s, d in _forms(layer, schemes, grid)]
         elements = sum(math.prod(layer.matrix(data)) for _, data in layer.weights())
         choices = {choice.text: choice for choice in made}
         if len(choices) > 1:
@@ -117,18 +123,19 @@ def _forms(
                 yield scheme, 1.0
 
 
-def _choice(layer: Layer, scheme: str, density: float, costs: Costs) -> Choice:
+def _choice(layer: Layer, scheme: str, density: float, pattern: str, costs: Costs) -> Choice:
     shapes = [layer.matrix(data) for _, data in layer.weights()]
     if layer.kind == EMBEDDING or scheme not in _ELEMENTS:
         size = sum(_dense_bytes(scheme, *shape) for shape in shapes)
         return Choice(scheme, density, size, _level_seconds(layer, scheme, costs))
     element = _ELEMENTS[scheme]
-    sparse, seconds = _best(layer, element, density, costs)
-    if not sparse:
+    layouts = _layouts(pattern, element) if density < 1 else ()
+    layout, seconds = _best(layer, element, layouts, density, costs)
+    if not layout:
         return Choice(
             scheme, density, sum(_dense_bytes(scheme, *shape) for shape in shapes), seconds
         )
-    form = work.parse(f"gemm_{element}_{_BLOCK[element]}")
+    form = work.parse(f"spmv_{element}_{layout}")
     assert form is not None
     blocks = sum(
         math.ceil(density * work.dense_blocks(form, rows, inputs)) for rows, inputs in shapes
@@ -137,25 +144,32 @@ def _choice(layer: Layer, scheme: str, density: float, costs: Costs) -> Choice:
     return Choice(scheme, density, blocks * form.block_bytes + scales, seconds)
 
 
+def _layouts(pattern: str, element: str) -> tuple[str, ...]:
+    """Layouts that leave the zeros of a pattern out, all of them."""
+    parsed = Pattern.parse(pattern)
+    if not isinstance(parsed, NOfM):
+        return (_BLOCK[element],)
+    whole = (window for window in _WINDOWS if window % parsed.m == 0)
+    return tuple(f"nm{window}" for window in whole) if element in _N_OF_M else ()
+
+
 def _dense_bytes(scheme: str, rows: int, inputs: int) -> int:
     return 4 * rows * inputs if scheme == FLOAT else parse(scheme).nbytes(rows, inputs)
 
 
-def _best(layer: Layer, element: str, density: float, costs: Costs) -> tuple[bool, float | None]:
-    """Whether blocks are stored, as lowering decides it, and the time of a step."""
+def _best(
+    layer: Layer, element: str, layouts: Sequence[str], density: float, costs: Costs
+) -> tuple[str, float | None]:
+    """The layout, "" for dense, as lowering decides it, and the time of a step."""
     if layer.kind == EMBEDDING:
-        return False, 0.0
-    dense, sizes = _kernel(layer, element, "", density)
-    usual = costs.seconds(dense, sizes)
-    if density == 1:
-        return False, usual
-    kernel, sizes = _kernel(layer, element, _BLOCK[element], density)
-    blocks = costs.seconds(kernel, sizes)
-    if usual is None or blocks is None:
-        return False, usual
-    options = [(False, dense, sizes), (True, kernel, sizes)]
-    sparse, _ = costs.table.cheapest(options, costs.levels)
-    return sparse, blocks if sparse else usual
+        return "", 0.0
+    named = {layout: _kernel(layer, element, layout, density) for layout in ("", *layouts)}
+    times = {layout: costs.seconds(*kernel) for layout, kernel in named.items()}
+    if times[""] is None:
+        return "", None
+    options = [(layout, *named[layout]) for layout, time in times.items() if time is not None]
+    layout, _ = costs.table.cheapest(options, costs.levels) if len(options) > 1 else ("", "")
+    return layout, times[layout]
 
 
 def _level_seconds(layer: Layer, scheme: str, costs: Costs) -> float | None:
@@ -166,7 +180,7 @@ def _level_seconds(layer: Layer, scheme: str, costs: Costs) -> float | None:
     group = parse(scheme).group
     name = "gemv_i4_f16" if group else "gemv_i8w"
     known = costs.seconds(name, {**sizes, "group": group})
-    return _best(layer, "f32", 1.0, costs)[1] if known is None else known
+    return _best(layer, "f32", (), 1.0, costs)[1] if known is None else known
 
 
 def _kernel(layer: Layer, element: str, layout: str, density: float) -> tuple[str, dict[str, int]]:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from edgeseq.ir import facts
@@ -120,9 +121,39 @@ def test_recovery_lowers_the_error_and_keeps_the_zeros(inline, saved, tmp_path):
             ["--sparsity", "0.5", "-o", "s.onnx", "--recover-schedule", "cubik"],
             "unknown recovery schedule 'cubik'\n  fix: did you mean 'cubic'",
         ),
+        (["--sparsity", "0.5", "-o", "s.onnx", "--budget", "1ms"], "does not go with --sparsity"),
+        (["--budget", "0ms", "-o", "s.onnx"], "cannot read --budget '0ms'"),
+        (
+            ["--sparsity", "0.5", "-o", "s.onnx", "--pattern", "64x1"],
+            "nothing to prune\n  at: gru.w",
+        ),
+        (
+            ["--sparsity", "0.5", "-o", "s.onnx", "--density", "gru.w=1.5"],
+            "density 1.5 of 'gru.w' is outside (0, 1]",
+        ),
+        (
+            ["--sparsity", "0.5", "-o", "s.onnx", "--keep-dense", "gru.x"],
+            "no weight matrix 'gru.x'\n  fix: did you mean 'gru.",
+        ),
+        (
+            ["--sparsity", ".5", "--pattern", "4x1", "-o", "s.onnx", "--calibrate", "names.npz"],
+            "'q'",
+        ),
+        (
+            ["--sparsity", ".5", "--pattern", "4x1", "-o", "s.onnx", "--calibrate", "nan.npz"],
+            "is nan at [0, 7, 3]",
+        ),
+        (
+            [*"--sparsity .5 --pattern unstructured --rearrange -o s.onnx".split()],
+            "--rearrange does nothing for the pattern unstructured",
+        ),
     ],
 )
 def test_bad_command_lines_write_nothing(inline, saved, flags, message, tmp_path):
+    np.savez(tmp_path / "names.npz", q=np.ones((1, 60, 6)))
+    broken = np.ones((1, 60, 6))
+    broken[0, 7, 3] = np.nan
+    np.savez(tmp_path / "nan.npz", x=broken)
     done = inline("prune", saved, *COMMON, *flags)
     assert done.returncode == 2
     assert message in done.stderr
@@ -176,3 +207,83 @@ def test_inspect_shows_what_each_layer_costs(inline, saved, tmp_path):
     assert "gru.r" in done.stdout
     drawing = (tmp_path / "sweep.svg").read_text()
     assert drawing.count("<polyline") == 2
+
+
+def test_a_misfit_says_what_happens_to_which_layer(inline, saved, tmp_path):
+    flags = ("--sparsity", "0.5", "--pattern", "16x1", *COMMON, "-o", tmp_path / "s.onnx")
+    done = inline("prune", saved, *flags, "--json")
+    report = json.loads(done.stdout)
+    assert {r["note"] for r in report["matrices"]} == {"8x1 fits 8 outputs"}
+    assert {d["name"]: d["reason"] for d in report["dense"]} == {
+        "head.weight": "5 outputs are fewer than the 8 of a block"
+    }
+
+
+GATES = """
+<ir_version: 8, opset_import: ["": 16]>
+cell (float[1,16] x, float[2,1,16] state) => (float[1,16] y, float[2,1,16] stateN) {
+  zero = Constant <value: tensor = int64[1] {0}> ()
+  one = Constant <value: tensor = int64[1] {1}> ()
+  quarter = Constant <value: tensor = int64[1] {16}> ()
+  half = Constant <value: tensor = int64[1] {32}> ()
+  most = Constant <value: tensor = int64[1] {48}> ()
+  all = Constant <value: tensor = int64[1] {64}> ()
+  wi = Slice (weight_ih, zero, quarter, zero)
+  wfc = Slice (weight_ih, quarter, most, zero)
+  wo = Slice (weight_ih, most, all, zero)
+  w = Concat <axis: int = 0> (wi, wo, wfc)
+  W = Unsqueeze (w, zero)
+  ri = Slice (weight_hh, zero, quarter, zero)
+  rfc = Slice (weight_hh, quarter, most, zero)
+  ro = Slice (weight_hh, most, all, zero)
+  r = Concat <axis: int = 0> (ri, ro, rfc)
+  R = Unsqueeze (r, zero)
+  h0 = Slice (state, zero, one, zero)
+  two = Add (one, one)
+  c0 = Slice (state, one, two, zero)
+  sequence = Unsqueeze (x, zero)
+  out, h, c = LSTM <hidden_size: int = 16> (sequence, W, R, , , h0, c0)
+  stateN = Concat <axis: int = 0> (h, c)
+  y = Squeeze (h, zero)
+}
+"""
+
+
+def test_gates_that_are_cut_and_joined_on_the_way_are_pruned(inline, tmp_path):
+    """PyTorch's export to ONNX reorders the gates of an LSTM in the graph."""
+    made = onnx.parser.parse_model(GATES)
+    random = np.random.default_rng(0)
+    arrays = {
+        n: random.normal(0, 0.3, (64, 16)).astype(np.float32) for n in "weight_ih weight_hh".split()
+    }
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in arrays.items())
+    onnx.save(made, tmp_path / "gates.onnx")
+    done = inline(
+        *("prune", tmp_path / "gates.onnx", "--sparsity", "0.75", "--pattern", "16x1", "--json"),
+        *("-q", "-o", tmp_path / "s.onnx", "--allocation", "uniform"),
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [r["name"][-3:] for r in report["matrices"]] == [f"[{g}]" for _ in "wr" for g in "iofc"]
+    assert {r["density"] for r in report["matrices"]} == {0.25}
+    pruned = ir.load(tmp_path / "s.onnx")
+    for matrix in prunable.find(pruned):
+        assert ((matrix.get() != 0).any(axis=0)).sum() == 4
+    inputs = {"x": arrays["weight_ih"][:1], "state": np.ones((2, 1, 16), np.float32)}
+    session = onnxruntime.InferenceSession(tmp_path / "s.onnx", providers=["CPUExecutionProvider"])
+    y, state = session.run(["y", "stateN"], inputs)
+    assert (y == state[0]).all()
+    assert np.abs(y).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["silero_vad", "silero_vad_16k_op15", "silero_vad_op18_ifless"])
+def test_the_lstm_of_a_real_model_is_pruned(inline, tmp_path, models_dir, name):
+    done = inline(
+        *("prune", models_dir / "silero-vad" / f"{name}.onnx", "--const", "sr=16000", "-q"),
+        *("--shape", "input=1,576", "--shape", "state=2,1,128", "--json"),
+        *("--sparsity", "0.8", "--criterion", "magnitude", "-o", tmp_path / "s.onnx"),
+    )
+    assert done.returncode == 0, done.stderr
+    cell = [r for r in json.loads(done.stdout)["matrices"] if r["inputs"] == 128]
+    assert sum(r["outputs"] * r["inputs"] for r in cell) == 2 * 512 * 128
+    assert all(r["density"] < 0.3 for r in cell)

@@ -28,6 +28,7 @@ small (float[1,1,{INPUTS}] x, float[1,1,{HIDDEN}] h, float[1,1,{HIDDEN}] c)
 """
 _KERNELS = ("gemm_f32", "gemm_bf16", "gemm_i8", "lstm_f32", "lstm_bf16", "lstm_i8")
 _SPMV = ("spmv_f32_b16x1", "spmv_bf16_b16x1", "spmv_i8_b16x4")
+_N_OF_M = ("lstm_f32_nm8", "lstm_bf16_nm8", "lstm_bf16_nm16")
 _CELLS = ("lstm_f32_b16x1", "lstm_bf16_b16x1", "lstm_i8_b16x4")
 
 
@@ -72,6 +73,6 @@ def costs() -> Costs:
     """Time goes with the weights that are read."""
     cost = Cost(1e-8, 1e-9, 1e-9, 1e-9, 1e-10, 0.0)
     table = CostTable(
-        "a test", (0, 0), {"level": dict.fromkeys((*_KERNELS, *_SPMV, *_CELLS), cost)}
+        "a test", (0, 0), {"level": dict.fromkeys((*_KERNELS, *_SPMV, *_N_OF_M, *_CELLS), cost)}
     )
     return Costs(table, ("level",))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import onnx_ir as ir
 import pytest
 
@@ -34,6 +36,22 @@ def test_bytes_and_seconds(prepared: ir.Model, costs: Costs) -> None:
     assert cell["int8@0.25"].nbytes == weights // 4 // 64 * (64 + 2) + 4 * 2 * 4 * 32
     assert (cell["float"].seconds or 0) > (cell["int8"].seconds or 0) > 0
     assert (cell["float"].seconds or 0) > (cell["float@0.25"].seconds or 0) > 0
+
+
+def test_n_of_m_has_its_own_density_and_kernels(prepared: ir.Model, costs: Costs) -> None:
+    lstm = str(prepared.graph.node(0).name)
+    given = (("bf16", "int8"), (0.25, 0.1), frozenset({lstm}), costs)
+    cell = {p.name: p for p in places(prepared, *given, "2:4")}["W"].choices
+    assert list(cell) == ["float", "float@0.5", "bf16", "bf16@0.5", "int8", "int8@0.5"]
+    weights = 4 * 32 * (16 + 32)
+    # A block holds 16 weights, and where each of them comes from in ten bytes.
+    assert cell["float@0.5"].nbytes == weights // 2 // 16 * (64 + 10)
+    assert cell["bf16@0.5"].nbytes == weights // 2 // 16 * (32 + 10)
+    assert (cell["float"].seconds or 0) > (cell["float@0.5"].seconds or 0) > 0
+    # No int8 kernel leaves such zeros out, and none fits groups of five.
+    assert cell["int8@0.5"] == dataclasses.replace(cell["int8"], density=0.5)
+    odd = {p.name: p for p in places(prepared, *given, "2:5")}["W"].choices
+    assert odd["float@0.4"].nbytes == odd["float"].nbytes
 
 
 def test_no_time_where_the_table_has_none(prepared: ir.Model, costs: Costs) -> None:
