@@ -21,10 +21,14 @@ class Remote(Library):
         self._fresh = machine.fresh()
         self.state_size = lambda: len(self._fresh)
         self.arena_size = lambda _: 0  # scratch memory is the machine's own
-        self.init = self.reset = self._reset
+        self.reset = self._reset
         self.save, self.load = self._save, self._load
         self.step = self._step if manifest.step else None
         self.run = self._run
+
+    def init(self, state: int) -> int:
+        """The machine's own start."""
+        return self._reset(state)
 
     @property
     def version(self) -> str:
