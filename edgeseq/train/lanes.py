@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
@@ -75,11 +77,11 @@ class Run:
         """Return the value `[streams, *shape]` of a delay in the frame after the last."""
         last = [self._last[v] if v in self._last else self.lanes(v).data[-1] for v in delay.sources]
         flat = torch.cat([part.flatten(1) for part in last], 1)
-        return flat[:, torch.from_numpy(delay.index)].reshape(self._streams, *_shape(delay))
+        return _taken(flat, delay.index).reshape(self._streams, *_shape(delay))
 
     def first(self, delay: Delay) -> Tensor:
         """Return the value `[streams, *shape]` of a delay in the first frame."""
-        return self._states[:, torch.from_numpy(delay.start)].reshape(self._streams, *_shape(delay))
+        return _taken(self._states, delay.start).reshape(self._streams, *_shape(delay))
 
     def part(self, part: plan.Part) -> None:
         """Compute the values of a part."""
@@ -153,7 +155,7 @@ class Run:
     def _delay(self, delay: Delay) -> None:
         """All sources are known for every frame: move them one frame on."""
         flat = torch.cat([self.lanes(v).data[:-1].flatten(2) for v in delay.sources], 2)
-        later = flat[:, :, torch.from_numpy(delay.index)]
+        later = _taken(flat, delay.index)
         later = later.reshape(*later.shape[:2], *_shape(delay))
         self.values[delay.value] = Many(torch.cat([self.first(delay).unsqueeze(0), later]))
 
@@ -234,6 +236,13 @@ class Run:
             every = all(isinstance(entry, Many) for entry in entries)
             together = Many(torch.cat([e.data for e in entries])) if every else entries[0]
             self.values[value] = together
+
+
+def _taken(flat: Tensor, index: npt.NDArray[np.int64]) -> Tensor:
+    """Return elements of the last axis; neighbours in order without a copy."""
+    if len(index) and np.array_equal(index, np.arange(index[0], index[0] + len(index))):
+        return flat.narrow(-1, int(index[0]), len(index))
+    return flat[..., torch.from_numpy(index)]
 
 
 def _by_time(step: Step) -> Any:

@@ -36,8 +36,8 @@ class Settings:
         rate: Highest learning rate.
         ramp: Share of the steps over which a gradual target falls to its density.
         rounds: How often its masks are chosen anew.
-        draws: How many backward passes tell in each round what the weights are worth; with 0 it is
-            their magnitude.
+        draws: How many backward passes over a quarter of the streams tell in each round what the
+            weights are worth; with 0 it is their magnitude.
         hint: Weight of inner values (what the pruned layers compute) beside the outputs.
         check: Steps between looks at held-out windows.
         patience: Looks without an improvement before stopping early.
@@ -50,7 +50,7 @@ class Settings:
     rate: float = 4e-3
     ramp: float = 0.3
     rounds: int = 20
-    draws: int = 8
+    draws: int = 16
     hint: float = 1.0
     check: int = 50
     patience: int = 8

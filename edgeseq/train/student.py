@@ -82,7 +82,9 @@ class Student:
         self._optimizer = Soap(groups, settings.rate)
         self._holes: dict[str, Tensor] = {}
         self._masked = sorted(target.names)
-        self._probes = Windows(model, samples, settings.streams, settings.window, seed + 2)
+        # A draw is one random sum however many streams are in it: many small ones say more.
+        few = max(1, settings.streams // 4)
+        self._probes = Windows(model, samples, few, settings.window, seed + 2)
         self._signs = torch.Generator().manual_seed(seed)
         self._windows = Windows(model, samples, settings.streams, settings.window, seed)
         self._states: tuple[States, States] | None = None
