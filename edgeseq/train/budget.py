@@ -1,7 +1,8 @@
 """A budget of time: as little is pruned as lets a step take that time.
 
-The cost table says which densities should do. Where a step can be measured, it is, and what the
-table was wrong by is taken off the goal until the measured time is within the budget.
+The cost table says which densities should do. Where a step can be measured, it is: the dense model
+and each attempt show how the table relates to the clock, until a measured time is within the budget
+and close to it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Scores = Mapping[Matrix, Array]
 
 ATTEMPTS = 4  # to meet a budget when measured
 _SPARE = 0.02  # of the budget, so that the next attempt is not level with it
+_CLOSE = 0.9  # of the budget: near enough, no denser model is looked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +67,43 @@ class Steps:
         """Seconds of all layers if each is pruned to where it is fastest."""
         return sum(min(times.values()) for times in self.times.values())
 
-    def within(self, budget: float, rest: float = 0.0) -> dict[Matrix, float]:
-        """Return the densities that lose least in that time, what else takes time included.
+    def within(self, budget: float) -> dict[Matrix, float]:
+        """Return the densities that lose least in that time.
 
         Raises:
             BudgetError: not reachable; says what is.
         """
-        chosen = allocation.cheapest(
-            self.errors, lambda m, d: self.times[m][d], budget, "a time", rest
+        return self._all(
+            allocation.cheapest(self.errors, lambda m, d: self.times[m][d], budget, "a time")
         )
+
+    def fewest(self) -> dict[Matrix, float]:
+        """Return the densities with which all layers are fastest."""
+        return self._all({m: min(times, key=lambda d: times[d]) for m, times in self.times.items()})
+
+    def _all(self, chosen: Mapping[Matrix, float]) -> dict[Matrix, float]:
         return {m: chosen[first] for first, parts in self.layers.items() for m in parts}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """A step takes `rest + scale * what the table says of the layers`."""
+
+    rest: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, table: float, measured: float) -> _Line:
+        """With one measurement: the table is right, or too slow altogether."""
+        return cls(measured - table) if measured > table else cls(0.0, measured / table)
+
+    def through(self, dense: tuple[float, float], sparse: tuple[float, float]) -> _Line:
+        """With two (table, measured): layers that evict each other take longer than the table."""
+        apart = dense[0] - sparse[0], dense[1] - sparse[1]
+        if min(apart) <= 0:  # noise
+            return self
+        scale = min(apart[1] / apart[0], dense[1] / dense[0])
+        return _Line(dense[1] - scale * dense[0], scale)
 
 
 def steps(pruner: Pruner, scores: Scores, cost: latency.Cost) -> Steps:
@@ -126,40 +155,79 @@ def meet(
             "the cost table has no time of any layer that can be pruned",
             fix="measure one: edgeseq bench kernels --save FILE, then --cost-table FILE",
         )
-    dense = None if measure is None else measure(pruner.model)
-    rest = max(0.0, (dense or 0.0) - found.dense)
-    scale = found.dense / dense if dense and found.dense > dense else 1.0  # the table is too slow
-    goal, weights = limit, {m: m.get() for m in pruner.patterns}
-    reached: list[float] = []
-    for _ in range(ATTEMPTS):
-        try:
-            densities = found.within(goal * scale, rest)
-        except BudgetError:
-            break
-        masks = pruner.apply(scores, densities)
-        taken = (rest + cost(masks)) / scale
-        if measure is not None and any(d < 1 for d in densities.values()):
-            taken = measure(pruner.model)
-        if taken <= limit:
-            return Met(masks, _note(dense, taken))
-        reached.append(taken)
-        for matrix, array in weights.items():
-            matrix.set(array)
+    if measure is not None:
+        return _by_the_clock(pruner, scores, found, cost, limit, measure)
+    weights, goal = {m: m.get() for m in pruner.patterns}, limit
+    masks = pruner.apply(scores, _within(found, goal, limit))
+    # Of single entries a criterion may keep others than its first scores say: more blocks.
+    while (taken := cost(masks)) > limit:
+        _restore(weights)
         goal -= taken - limit + _SPARE * limit
-    best = min(reached, default=(rest + found.fastest) / scale)
-    raise BudgetError(
+        masks = pruner.apply(scores, _within(found, goal, limit))
+    return Met(masks, f"the pruned layers are predicted to take {latency.text(taken)} a step")
+
+
+def _within(found: Steps, goal: float, limit: float) -> dict[Matrix, float]:
+    try:
+        return found.within(goal)
+    except BudgetError:
+        raise _unreachable(limit, found.fastest) from None
+
+
+def _unreachable(limit: float, best: float) -> BudgetError:
+    return BudgetError(
         f"a time of {latency.text(limit)} is not reachable, the best is {latency.text(best)}",
-        why="measured, with the layers pruned as far as that should take"
-        if reached
-        else "every layer is at its lowest density already",
+        why="every layer is pruned as far as makes it faster",
         fix="allow more, or a smaller model",
     )
 
 
-def _note(dense: float | None, taken: float) -> str:
-    if dense is None:
-        return f"the pruned layers are predicted to take {latency.text(taken)} a step"
-    return f"a step takes {latency.text(taken)} when measured, dense {latency.text(dense)}"
+def _by_the_clock(
+    pruner: Pruner,
+    scores: Scores,
+    found: Steps,
+    cost: latency.Cost,
+    limit: float,
+    measure: Callable[[ir.Model], float],
+) -> Met:
+    """Prune, measure, and learn from it how the table relates to the clock."""
+    weights = {m: m.get() for m in pruner.patterns}
+    dense = found.dense, measure(pruner.model)
+    if dense[1] <= limit:
+        masks = pruner.apply(scores, dict.fromkeys(weights, 1.0))
+        return Met(masks, f"a step takes {latency.text(dense[1])} when measured, nothing is pruned")
+    line, best = _Line.of(*dense), dense[1]
+    tried: list[dict[Matrix, float]] = []
+    kept: tuple[float, dict[Matrix, float]] | None = None
+    for _ in range(ATTEMPTS):
+        try:
+            chosen = found.within(((1 - _SPARE) * limit - line.rest) / line.scale)
+        except BudgetError:
+            chosen = found.fewest()
+        if chosen in tried:
+            break
+        tried.append(chosen)
+        masks = pruner.apply(scores, chosen)
+        taken = measure(pruner.model)
+        best, line = min(best, taken), line.through(dense, (cost(masks), taken))
+        _restore(weights)
+        if taken <= limit and (kept is None or _left(chosen) > _left(kept[1])):
+            kept = taken, chosen
+        if _CLOSE * limit <= taken <= limit:
+            break
+    if kept is None:
+        raise _unreachable(limit, best)
+    times = f"{latency.text(kept[0])} when measured, dense {latency.text(dense[1])}"
+    return Met(pruner.apply(scores, kept[1]), f"a step takes {times}")
+
+
+def _restore(weights: Mapping[Matrix, Array]) -> None:
+    for matrix, array in weights.items():
+        matrix.set(array)
+
+
+def _left(densities: Mapping[Matrix, float]) -> float:
+    return sum(m.size * d for m, d in densities.items())
 
 
 def _masks(

@@ -152,10 +152,13 @@ def test_shuffled_rows_find_their_neighbours_again(samples):
     ]
 
 
-def test_compress_orders_first_and_says_so():
-    plain = SparsityOptions(0.75, "4x1", keep_dense=DENSE)
-    ordered = SparsityOptions(0.75, "4x1", keep_dense=DENSE, rearrange=True)
-    one, other = (compress.compress(shuffled(), o, 0, lambda _: None) for o in (plain, ordered))
+def test_compress_orders_first_and_says_so(samples, tmp_path):
+    np.savez(tmp_path / "a.npz", **samples[0])
+    plain = {"keep_dense": DENSE, "criterion": "magnitude", "calibrate": (str(tmp_path),)}
+    one, other = (
+        compress.compress(shuffled(), SparsityOptions(0.75, "4x1", **plain, **more), 0, str)
+        for more in ({}, {"rearrange": True})
+    )
     assert other.reshaped
     assert not one.reshaped
     assert "channels have changed places" in other.notes[0]
@@ -172,4 +175,4 @@ def test_compress_orders_first_and_says_so():
 )
 def test_patterns_without_neighbours_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        compress.compress(network(), options, 0, lambda _: None)
+        compress.compress(network(), options, 0, str)
