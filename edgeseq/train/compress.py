@@ -83,7 +83,8 @@ def compress(
         return _units(model, options, samples, seed, progress, not given)
     start = time.perf_counter()
     request, few = request_of(options, seed, bool(given)), shortened(samples, model)
-    pruner, moved = Pruner(model, request, few, _sayer(progress)), ()
+    pruner = Pruner(model, request, few, _sayer(progress))
+    moved: tuple[str, ...] = ()
     if options.rearrange:
         moved = rearrange.rearrange(pruner)
         pruner = Pruner(model, request, few, _sayer(progress))
