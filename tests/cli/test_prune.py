@@ -125,7 +125,7 @@ def test_recovery_lowers_the_error_and_keeps_the_zeros(inline, saved, tmp_path):
         (["--budget", "0ms", "-o", "s.onnx"], "cannot read --budget '0ms'"),
         (
             ["--sparsity", "0.5", "-o", "s.onnx", "--pattern", "64x1"],
-            "nothing to prune\n  at: gru.w",
+            "nothing to prune\n  at:  gru.w[z]: 8 outputs",
         ),
         (
             ["--sparsity", "0.5", "-o", "s.onnx", "--density", "gru.w=1.5"],
