@@ -87,7 +87,7 @@ _KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 def fit(cell: str, seeds: Sequence[int], strings: Strings, epochs: int) -> Judges:
     """Train in batches of 32 of each seed, gradients of each clipped at 5.
 
-    AdamW at six times the study's rate, falling to zero, instead of ten times as many epochs: what
+    AdamW at six times the study's rate, falling to zero, for an eighth of the epochs: what
     pruning without retraining leaves depends on how far weights have moved apart since they were
     drawn, and the task itself is learnt in one or two epochs.
     """
