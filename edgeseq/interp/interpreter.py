@@ -62,9 +62,10 @@ class Interpreter(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor | npt.NDArray[Any]]) -> dict[str, Tensor]:
         """Compute all outputs of the model from its inputs, both by name."""
-        environment = {value: getattr(self, slot) for value, slot in self._constants}
+        constants = {value: getattr(self, slot) for value, slot in self._constants}
+        environment = dict(constants)
         self._bind(inputs, environment)
-        self._run(self._program, environment)
+        self._run(self._program, environment, constants)
         return {value.name: environment[value] for value in self._program.outputs}
 
     def _keep(self, value: ir.Value, tensor: Tensor, weight: bool) -> None:
@@ -97,11 +98,11 @@ class Interpreter(nn.Module):
                 tensor = tensor.to(dtypes.to_torch(declared, self._dtype))
             environment[known[name]] = tensor
 
-    def _run(self, program: Program, environment: Environment) -> None:
+    def _run(self, program: Program, environment: Environment, constants: Environment) -> None:
         for step in program.steps:
             inputs = [None if value is None else environment[value] for value in step.inputs]
             try:
-                outputs = self._compute(step, inputs, environment)
+                outputs = self._compute(step, inputs, environment, constants)
             except Exception as error:
                 shapes = [None if x is None else tuple(x.shape) for x in inputs]
                 error.add_note(f"at node '{step.name}' ({step.call.op}) of inputs {shapes}")
@@ -113,30 +114,41 @@ class Interpreter(nn.Module):
                     environment[value] = output
 
     def _compute(
-        self, step: Step, inputs: list[Tensor | None], environment: Environment
+        self,
+        step: Step,
+        inputs: list[Tensor | None],
+        environment: Environment,
+        constants: Environment,
     ) -> Sequence[Tensor | None]:
         if step.op is None:
-            return self._function(step, inputs)
+            return self._function(step, inputs, constants)
         call = step.call
         if step.control:
-            call = dataclasses.replace(call, run=functools.partial(self._body, environment))
+            call = dataclasses.replace(
+                call, run=functools.partial(self._body, environment, constants)
+            )
         outputs = step.op(call, *inputs)
         return (outputs,) if isinstance(outputs, Tensor) else outputs
 
-    def _function(self, step: Step, inputs: list[Tensor | None]) -> list[Tensor | None]:
+    def _function(
+        self, step: Step, inputs: list[Tensor | None], constants: Environment
+    ) -> list[Tensor | None]:
         assert step.body is not None
-        constants = {value: getattr(self, slot) for value, slot in self._constants}
         absent = dict.fromkeys(step.body.inputs)
         inner = {**constants, **absent, **dict(zip(step.body.inputs, inputs, strict=False))}
-        self._run(step.body, inner)
+        self._run(step.body, inner, constants)
         return [inner[value] for value in step.body.outputs]
 
     def _body(
-        self, environment: Environment, body: Program, inputs: Sequence[Tensor]
+        self,
+        environment: Environment,
+        constants: Environment,
+        body: Program,
+        inputs: Sequence[Tensor],
     ) -> list[Tensor]:
         """Run a subgraph: it sees the values around it, and its own do not leak out."""
         inner = environment | dict(zip(body.inputs, inputs, strict=True))
-        self._run(body, inner)
+        self._run(body, inner, constants)
         return [inner[value] for value in body.outputs]
 
 

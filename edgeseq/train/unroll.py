@@ -111,7 +111,7 @@ class Unrolled(Interpreter):
         self, step: Step, inputs: list[Tensor | None], environment: Values
     ) -> Sequence[Tensor | None]:
         """Compute one node for one frame of one stream."""
-        return self._compute(step, inputs, environment)
+        return self._compute(step, inputs, environment, constants=environment)
 
     def enter(self, step: Step, x: Tensor) -> Tensor:
         """Return the first input of a node as it is computed with."""
