@@ -1,6 +1,6 @@
 """How long kernels take: a few numbers per kernel and instruction set, fitted to measurements.
 
-Lowering picks a weight's layout with `CostTable.cheapest`; pruning allocates by `layer_seconds`.
+Lowering picks a weight's layout with `CostTable.cheapest`; budgets of time add up `seconds`.
 `edgeseq bench kernels --save FILE` writes a table; those of the targets are shipped in
 `kernels/costs/`, so that the same model gives the same bytes wherever it is compiled.
 """
@@ -72,38 +72,6 @@ class CostTable:
         cost = self.levels.get(level, {}).get(kernel)
         counts = work.of(kernel, sizes)
         return None if cost is None or counts is None else _time(cost, units(counts, self.caches))
-
-    def layer_seconds(
-        self,
-        kind: str,
-        rows: int,
-        cols: int,
-        density: float,
-        form: str,
-        level: str | None = None,
-    ) -> float | None:
-        """Return the time of a step of a layer at a density, or None.
-
-        Args:
-            kind: `gru`, `lstm`, `rnn` or `linear`.
-            rows: Outputs of the linear map, all gates together.
-            cols: Inputs, those of the recurrence included.
-            density: Share of the blocks that are stored; 1 for a dense format.
-            form: Weight format, e.g. `f32`, `bf16_b16x1`, `i8_b16x4`.
-            level: Instruction-set level; None: the newest in the table.
-        """
-        named = work.parse(f"spmv_{form}")
-        if named is None or not self.levels:
-            return None
-        family = ("spmv" if named.sparse else "gemm") if kind == "linear" else kind
-        kernel = f"{family}_{form}"
-        parsed = dataclasses.replace(named, family=family)
-        gates = work.GATES.get(family, 1)
-        outputs = rows // gates
-        blocks = math.ceil(density * gates * work.dense_blocks(parsed, outputs, cols))
-        sizes = {"blocks": blocks, "T": 1, "B": 1, "M": 1, "K": cols}
-        sizes |= {"N": outputs, "H": outputs, "I": cols - outputs}
-        return self.seconds(kernel, sizes, level or list(self.levels)[-1])
 
     def cheapest(
         self, options: Sequence[tuple[Choice, str, Mapping[str, int]]], levels: Sequence[str]

@@ -104,16 +104,16 @@ def of(kernel: str, sizes: Mapping[str, int]) -> Work | None:
     if form is None:
         return None
     if form.family in GATES:
-        chains = sizes.get("groups", 1) * sizes.get("directions", 1)
-        maps = GATES[form.family] * chains
+        chains, maps = sizes.get("groups", 1) * sizes.get("directions", 1), GATES[form.family]
         outputs, inputs = sizes["H"], sizes["I"] + sizes["H"]
         steps, rows = max(sizes["T"], 1), sizes["B"]
         panels = chains * steps * rows * -(-outputs // PANEL)
     else:
-        maps, steps, rows = 1, 1, sizes["M"]
+        chains, maps, steps, rows = 1, 1, 1, sizes["M"]
         outputs, inputs = sizes["N"], sizes["K"]
         panels = rows * -(-outputs // PANEL)
-    blocks = sizes["blocks"] if form.sparse else dense_blocks(form, outputs, inputs) * maps
+    own = sizes["blocks"] if form.sparse else dense_blocks(form, outputs, inputs) * maps
+    blocks = chains * own
     passes, scales = steps * -(-rows // ROW_TILE), 0
     if form.weights in LEVEL_BITS:
         passes = rows

@@ -202,7 +202,7 @@ def _kernel(layer: Layer, element: str, layout: str, density: float) -> tuple[st
         )
         sizes = {"T": shape[0], "B": shape[1], "H": outputs, "I": inputs - outputs}
         sizes |= {"groups": 1, "directions": directions}
-        maps = directions * GATES[layer.node.op_type]
+        maps = GATES[layer.node.op_type]  # of each direction
     kernel = "_".join(filter(None, (family, element, layout)))
     form = work.parse(kernel)
     assert form is not None

@@ -95,7 +95,8 @@ def _seconds(
         kernel = f"{'spmv' if family == 'gemm' else family}_{form.name}"
         blocks, whole = _blocks_left(kernel, sizes, masks, form)
         if blocks < whole * (WORTH_A_LOOK_N_OF_M if form.window else WORTH_A_LOOK):
-            options.append((kernel, kernel, {**sizes, "blocks": blocks}))
+            each = -(-blocks // sizes.get("directions", 1))
+            options.append((kernel, kernel, {**sizes, "blocks": each}))
     chosen, _ = table.cheapest(options, levels)
     found = next(sizes for name, _, sizes in options if name == chosen)
     times = (table.seconds(chosen, found, level) for level in reversed(levels))

@@ -77,15 +77,12 @@ def test_seconds() -> None:
     assert table().seconds("gru_f32", STEP, "x86-64-v9") is None
 
 
-def test_a_layer_at_a_density() -> None:
-    whole = table().layer_seconds("gru", 3 * 384, 512, 1.0, "f32")
-    assert whole == table().seconds("gru_f32", STEP, NEW)
-    tenth = table().layer_seconds("gru", 3 * 384, 512, 0.1, "f32_b16x1", OLD)
-    assert tenth == table().seconds("gru_f32_b16x1", STEP | {"blocks": 3687}, OLD)
-    linear = table().layer_seconds("linear", 256, 128, 0.5, "f32_b16x1")
-    sizes = {"M": 1, "K": 128, "N": 256, "blocks": 1024}
-    assert linear == table().seconds("spmv_f32_b16x1", sizes, NEW)
-    assert table().layer_seconds("gru", 3 * 384, 512, 0.1, "f32_b8x1") is None
+def test_blocks_are_those_of_a_chain() -> None:
+    one = work.of("gru_f32_b16x1", STEP | {"blocks": 100})
+    two = work.of("gru_f32_b16x1", STEP | {"blocks": 100, "directions": 2})
+    assert one is not None
+    assert two is not None
+    assert (two.loads, two.macs, two.bytes) == (2 * one.loads, 2 * one.macs, 2 * one.bytes)
 
 
 def options(blocks: int) -> list[tuple[str, str, dict[str, int]]]:
