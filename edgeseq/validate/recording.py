@@ -15,6 +15,7 @@ import torch
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.ir import facts
+from edgeseq.ir.passes import walk
 from edgeseq.validate import inputs as samples
 from edgeseq.validate.oracle import Interpreted, OnnxRuntime, Oracle, PyTorch, roll
 from edgeseq.validate.vectors import Vectors, widened
@@ -22,6 +23,8 @@ from edgeseq.validate.vectors import Vectors, widened
 Array = npt.NDArray[Any]
 FILE = "verify/vectors.safetensors"
 STEPS = 40
+# What rounds a float to a level: float32 and float64 may take neighbouring ones.
+_ROUNDING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,7 @@ def record(
         "steps": plan.steps,
         "oracle": run.oracle,
         "reference": reference,
+        "rounds": any(node.op_type in _ROUNDING for node in walk(model.graph)),
         "notes": run.notes,
         "outputs": _limits(vectors.outputs, rough[0]),
         "states": _limits(vectors.states, rough[1]),

@@ -295,6 +295,14 @@ def test_a_reference_of_another_model_fails(loop_dist: Path) -> None:
     file.write_text(json.dumps(manifest))
     verdict = validate.check(loop_dist, "fake", Model(LoopStream))
     assert failed(verdict) == {("reference", "y")}
+    # A model that rounds to levels may be off by some of them, and no more.
+    y = manifest["verify"]["outputs"]["y"]
+    for share, ok in ((0.05, True), (0.2, False)):
+        manifest["verify"] |= {"rounds": True}
+        y["e_ref"] = share * y["range"]
+        file.write_text(json.dumps(manifest))
+        found = validate.check(loop_dist, "fake", Model(LoopStream))
+        assert (("reference", "y") not in failed(found)) == ok
 
 
 def test_text_of_a_failure(loop_dist: Path) -> None:

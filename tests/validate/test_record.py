@@ -43,6 +43,7 @@ def test_loop_vectors(tmp_path: Path, loop_model: ir.Model) -> None:
     assert 0 < section["outputs"]["y"]["e_ref"] < 1e-6
     assert section["outputs"]["up"] == {"e_ref": 0.0, "range": 1.0}
     assert set(section["states"]) == {"s"}
+    assert not section["rounds"]
 
 
 def test_inputs_are_smooth_and_never_trivial(tmp_path: Path, loop_model: ir.Model) -> None:
@@ -197,3 +198,11 @@ def test_what_onnx_runtime_cannot_run_is_run_by_the_interpreter(tmp_path: Path) 
 def test_tolerance() -> None:
     assert tolerance({"e_ref": 1e-6, "range": 1.0}) == 4e-6
     assert tolerance({"e_ref": 0.0, "range": 3.0}) == pytest.approx(3e-6)
+
+
+def test_a_model_that_rounds_to_levels_says_so(tmp_path: Path) -> None:
+    model = parse("""g (float[1, 4] x) => (float[1, 4] y) <float s = {0.1}, uint8 z = {128}> {
+        q = QuantizeLinear (x, s, z)
+        y = DequantizeLinear (q, s, z)
+    }""")
+    assert validate.record(model, tmp_path)["rounds"]
