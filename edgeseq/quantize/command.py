@@ -15,7 +15,7 @@ from edgeseq.options import Event, QuantizeOptions, SparsityOptions
 from edgeseq.quantize import drift, search
 from edgeseq.quantize.balance import balance
 from edgeseq.quantize.layers import find
-from edgeseq.quantize.run import Quantized, called, quantize
+from edgeseq.quantize.run import Quantized, called, quantize, usual
 from edgeseq.quantize.scheme import ACTIVATIONS, CELL_STATES, OBSERVERS, ROUNDINGS, Settings
 from edgeseq.registry import hint
 from edgeseq.train import calibration
@@ -233,16 +233,16 @@ def _too_tight(found: search.Found, drop: float) -> BudgetError:
     )
 
 
-def _named(model: ir.Model, usual: str, own: Mapping[str, str]) -> dict[str, str]:
+def _named(model: ir.Model, default: str, own: Mapping[str, str]) -> dict[str, str]:
     """The scheme of every layer, where the user gives some of them another; the last name wins."""
-    if usual == MIXED:
+    if default == MIXED:
         raise UsageError(
             "--scheme does not go with --quantize mixed",
             why="mixed chooses the scheme of each layer itself",
             fix="--quantize int8 --scheme NAME=bf16",
         )
     layers = find(model)[0]
-    found = dict.fromkeys((layer.name for layer in layers), usual)
+    found = {layer.name: usual(layer, default) for layer in layers}
     for text, scheme in own.items():
         hits = called(layers, text)
         if not hits:

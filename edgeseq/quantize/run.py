@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgeseq.errors import UsageError
+from edgeseq.ir.dialect.conv import SMALL, is_small
 from edgeseq.ir.edit import Editor
 from edgeseq.quantize import calibrate, convolutions, windows
 from edgeseq.quantize.balance import Balanced, balance
-from edgeseq.quantize.layers import CONVOLUTION, EMBEDDING, RECURRENT, Array, Layer, Left, find
+from edgeseq.quantize.layers import (
+    CONVOLUTION,
+    EMBEDDING,
+    LINEAR,
+    RECURRENT,
+    Array,
+    Layer,
+    Left,
+    find,
+)
 from edgeseq.quantize.observers import Seen
 from edgeseq.quantize.rewrite import Change, Rewriter
 from edgeseq.quantize.scheme import Scheme, Settings, parse
@@ -20,6 +31,8 @@ from edgeseq.train.calibration import Sample
 
 _HUGE = 1e30
 _FEW_UNITS = 32  # of a cell; measured, with AVX2 and with VNNI: below it floats are faster
+_SEVERAL = 4  # rows, which share what is loaded of a weight
+_AS_FAST = f"{SMALL}, for several rows: as fast in float"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,15 +146,32 @@ def _choose(
     for layer in layers:
         hits = {k for k in settings.keep if layer in called(layers, k)}
         unused -= hits
-        text = scheme if isinstance(scheme, str) else scheme.get(layer.name, "float")
+        text = usual(layer, scheme) if isinstance(scheme, str) else scheme.get(layer.name, "float")
         if hits or text == "float":
-            left.append(Left(layer.name, "asked to stay in float"))
+            small = not hits and _is_small(layer)
+            left.append(Left(layer.name, _AS_FAST if small else "asked to stay in float"))
         else:
             chosen.append((layer, parse(text)))
     if unused:
         known = ", ".join(layer.name for layer in layers[:20])
         raise UsageError(f"no layer is called '{sorted(unused)[0]}'", why=f"the layers: {known}")
     return chosen, left
+
+
+def usual(layer: Layer, scheme: str) -> str:
+    """The scheme of a layer that nobody named, where `scheme` is asked for."""
+    return (
+        "float" if scheme != "float" and parse(scheme).activations and _is_small(layer) else scheme
+    )
+
+
+def _is_small(layer: Layer) -> bool:
+    """Whether a product gains less than quantizing its rows takes, and has little to store."""
+    if layer.kind != LINEAR:
+        return False
+    ((_, data),) = layer.weights()
+    rows = math.prod(d for d in list(layer.x.shape or ())[:-1] if isinstance(d, int))
+    return rows >= _SEVERAL and is_small(layer.matrix(data), 1)
 
 
 def called(layers: Sequence[Layer], text: str) -> list[Layer]:

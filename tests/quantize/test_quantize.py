@@ -291,3 +291,21 @@ def test_a_search_keeps_within_its_budget_and_saves_what_it_can() -> None:
         for budget, one in found.items()
     }
     assert sizes[1e-2] < sizes[1e-4] < sizes[1e-9]
+
+
+@pytest.mark.parametrize(
+    ("rows", "products", "small"), [(4, 64, True), (4, 160, False), (3, 64, False)]
+)
+def test_small_products_of_several_rows_stay_float(rows: int, products: int, small: bool) -> None:
+    text = f"""g (float[1, {rows}, {products}] x) => (float[1, {rows}, 40] z)
+    <float[{products}, 40] W, float[40, 160] U, float[160, 40] V> {{
+        y = MatMul (x, W)
+        wide = MatMul (y, U)
+        z = MatMul (wide, V)
+    }}"""
+    done = quantize(build(text, {}), "int8")
+    alone = {"W"} if small else set()
+    assert {one.name for one in done.left} == alone | ({"U"} if rows == 4 else set())
+    assert all("as fast in float" in one.reason for one in done.left)
+    assert not quantize(build(text, {}), "w8").left
+    assert not quantize(build(text, {}), dict.fromkeys("WUV", "int8")).left
