@@ -117,6 +117,16 @@ class Choice:
         return tuple(v for v in self.outputs if v is not None)
 
 
+def _way_out(graph: ir.Graph | None) -> str:
+    """Which sizes to give so that shapes are known."""
+    inputs = () if graph is None else graph.inputs
+    open_ = {str(d) for v in inputs for d in v.shape or () if not isinstance(d, int)}
+    if not open_:
+        return "bind the model's input shapes with --shape name=1,T,80"
+    flags = " ".join(f"--dim {name}=SIZE" for name in sorted(open_))
+    return f"give the sizes that it depends on: {flags}"
+
+
 class Shapes:
     """Shapes of values with some symbols bound, and what the kernels for them cost."""
 
@@ -138,7 +148,7 @@ class Shapes:
                 f"the shape of '{value.name}' is not known",
                 at=f"value '{value.name}'",
                 why="every shape must be known up to the time axis before lowering",
-                fix="bind the model's input shapes with --shape name=1,T,80",
+                fix=_way_out(value.graph),
             )
         return tuple(d if isinstance(d, int) else self._bound(str(d.value)) for d in value.shape)
 

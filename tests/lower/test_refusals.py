@@ -6,6 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.lower import select
 from edgeseq.lower.relax_import import import_graph
 
 
@@ -49,3 +50,12 @@ def test_a_recurrence_that_the_kernels_do_not_know() -> None:
     message = refused(text).splitlines()
     assert message[0] == "cannot lower operator GRU"
     assert message[2] == "  why: the weights are float64, the kernels are float32"
+
+
+def test_a_shape_that_depends_on_a_length_names_the_flag() -> None:
+    model = ir.from_onnx_text("""<ir_version: 10, opset_import: ["" : 20]>
+    g (float[1, frames] x) => (float[N] y) { y = Mystery (x) }""")
+    model.graph.outputs[0].shape = None
+    with pytest.raises(UnsupportedModelError) as error:
+        select.Shapes({}).of(model.graph.outputs[0])
+    assert error.value.render().endswith("that it depends on: --dim frames=SIZE")
