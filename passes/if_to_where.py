@@ -35,6 +35,7 @@ class IfToWhere(NodePass):
 
     def rewrite(self, node: ir.Node, edit: Editor) -> bool | str:
         """Replace one `If`; those in its branches come first."""
+        edit.inference.infer(node)
         if why := next(_problems(node), ""):
             return why
         ends = []
@@ -54,17 +55,25 @@ def _problems(node: ir.Node) -> Iterator[str]:
     if condition is None or condition.shape is None or not condition.shape.is_static():
         yield "its condition has no known shape"
     ends = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
+    inside = [inner for branch in ends for inner in walk(branch)]
+    for inner in inside:
+        if not all(_is_known(output) for output in inner.outputs if output.name):
+            yield f"{describe(inner)} does not fit the shapes that were given"
     for output, one, other in zip(node.outputs, *(end.outputs for end in ends), strict=True):
         if one.shape is None or one.shape != other.shape or one.dtype != other.dtype:
             yield f"its branches give '{output.name}' different shapes or types"
-    for branch in ends:
-        for inner in walk(branch):
-            index = None if inner.domain else _TRUSTED.get(inner.op_type)
-            if index is None or data_of(inner.inputs[index]) is not None:
-                continue
-            if inner.op_type in ("Div", "Mod") and _is_float(inner.inputs[index]):
-                continue
-            yield f"{describe(inner)} in one branch may not be computed in vain"
+    for inner in inside:
+        index = None if inner.domain else _TRUSTED.get(inner.op_type)
+        if index is None or data_of(inner.inputs[index]) is not None:
+            continue
+        if inner.op_type in ("Div", "Mod") and _is_float(inner.inputs[index]):
+            continue
+        yield f"{describe(inner)} in one branch may not be computed in vain"
+
+
+def _is_known(value: ir.Value) -> bool:
+    dims = None if value.shape is None else list(value.shape)
+    return dims is not None and all(isinstance(d, int) or d.value is not None for d in dims)
 
 
 def _is_float(value: ir.Value | None) -> bool:

@@ -5,6 +5,8 @@ import onnx.reference
 import onnx_ir as ir
 import pytest
 
+from edgeseq.pipeline import prepare
+
 
 def test_branches_of_one_shape(check_pass):
     before = """g (float[1, 3] x, float c) => (float[1, 3] y, float[1, 1] n)
@@ -94,6 +96,19 @@ def test_refuses_other_shapes(apply_pass):
     then = "[twice] p = Concat <axis = 0> (x, x)"
     (why,) = refusals(apply_pass, "float[N]", then)
     assert why == "node 'if' (If): its branches give 'y' different shapes or types"
+
+
+def test_refuses_a_branch_that_is_not_made_for_these_shapes():
+    model = ir.from_onnx_text("""<ir_version: 13, opset_import: ["" : 26]>
+    g (float[3] x, bool c, float[5, 3] m) => (float[3] y) {
+        [if] y = If (c) <
+            then_branch = a () => (float[3] p) { [cut] p = MatMul (x, m) },
+            else_branch = b () => (float[3] q) { [copy] q = Identity (x) }
+        >
+    }""")
+    *_, record = prepare(model, passes=("bind-shapes", "if-to-where")).records
+    (refusal,) = record.refusals
+    assert refusal.reason == "node 'cut' (MatMul) does not fit the shapes that were given"
 
 
 def test_refuses_an_index_that_only_one_branch_may_use(apply_pass):
