@@ -57,6 +57,8 @@ def _problems(node: ir.Node) -> Iterator[str]:
     ends = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
     inside = [inner for branch in ends for inner in walk(branch)]
     for inner in inside:
+        if any(o.type and not isinstance(o.type, ir.TensorType) for o in inner.outputs):
+            yield f"{describe(inner)} makes no tensor"
         if not all(_is_known(output) for output in inner.outputs if output.name):
             yield f"{describe(inner)} does not fit the shapes that were given"
     for output, one, other in zip(node.outputs, *(end.outputs for end in ends), strict=True):

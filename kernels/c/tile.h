@@ -112,6 +112,7 @@ ES_FN void es_dots(const int F, const int width, const int R, const int G, const
   const int room = (several ? ES_SUMS / 2 : ES_SUMS) / (R * mine);
   const int phases = room >= 4 ? 4 : room >= 2 ? 2 : 1;
   const int blocks = ES_SUMS < 8 && !es_window(F) ? 2 : 4; /* at a time */
+  const int apart = phases > 1 ? R * mine : 0; /* accumulators of a phase: ES_ACCS at most */
   const int step = width ? blocks : es_element(F) != ES_F32 && phases == 1 ? 2 : phases;
   const int whole = step > 1 ? K - step + 1 : 0;
   es_v part[3][ES_ACCS];
@@ -123,7 +124,7 @@ ES_FN void es_dots(const int F, const int width, const int R, const int G, const
   }
 #endif
   ES_UNROLL for (int p = 1; p < phases; p++) {
-    ES_UNROLL for (int i = 0; i < R * mine; i++) { part[p - 1][i] = es_set(0.0f); }
+    ES_UNROLL for (int i = 0; i < apart; i++) { part[p - 1][i] = es_set(0.0f); }
   }
   ES_LOOP for (; k < whole; k += step) {
     const uint16_t *index = width ? o->index + (size_t)k * es_index_words(F) : 0;
