@@ -174,7 +174,6 @@ def quantize_model(
     return done
 
 
-# What makes layers of a model easier to see and leaves its interface alone.
 def _load_for_rewrite(spec: str | Path, options: CompileOptions, passes: Sequence[str]) -> ir.Model:
     """Load a model whose rewritten form goes to the file `options.output`, through `passes`."""
     from edgeseq import pipeline
@@ -194,6 +193,7 @@ def _load_for_rewrite(spec: str | Path, options: CompileOptions, passes: Sequenc
     return model
 
 
+# What makes layers of a model easier to see and leaves its interface alone.
 _BEFORE_PRUNE = ("expand-functions", "expand-quantized", "fold-constants", "constant-bounds")
 _BEFORE_QUANTIZE = (
     "fold-constants",

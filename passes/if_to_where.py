@@ -16,16 +16,10 @@ from edgeseq.ir.edit import Editor, data_of
 from edgeseq.ir.infer import describe
 from edgeseq.ir.passes import NodePass, walk
 
-# Which of their inputs must be known: wrong ones reach outside of memory, or trap.
-_TRUSTED = {
-    "Gather": 1,
-    "GatherElements": 1,
-    "GatherND": 1,
-    "ScatterElements": 1,
-    "ScatterND": 1,
-    "Div": 1,
-    "Mod": 1,
-}
+# They trust their second input, indices or an integer divisor: a wrong one reaches outside of
+# memory, or traps.
+_INDEXED = frozenset({"Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"})
+_DIVIDED = frozenset({"Div", "Mod"})
 
 
 class IfToWhere(NodePass):
@@ -65,12 +59,15 @@ def _problems(node: ir.Node) -> Iterator[str]:
         if one.shape is None or one.shape != other.shape or one.dtype != other.dtype:
             yield f"its branches give '{output.name}' different shapes or types"
     for inner in inside:
-        index = None if inner.domain else _TRUSTED.get(inner.op_type)
-        if index is None or data_of(inner.inputs[index]) is not None:
-            continue
-        if inner.op_type in ("Div", "Mod") and _is_float(inner.inputs[index]):
-            continue
-        yield f"{describe(inner)} in one branch may not be computed in vain"
+        if not inner.domain and _trusts(inner):
+            yield f"{describe(inner)} in one branch may not be computed in vain"
+
+
+def _trusts(node: ir.Node) -> bool:
+    """Whether the node relies on numbers that are right only if its branch is taken."""
+    if node.op_type not in _INDEXED | _DIVIDED or data_of(node.inputs[1]) is not None:
+        return False
+    return node.op_type in _INDEXED or not _is_float(node.inputs[1])
 
 
 def _is_known(value: ir.Value) -> bool:

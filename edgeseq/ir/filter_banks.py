@@ -1,4 +1,6 @@
-"""Tells transforms that were computed, not learnt, from weights: they stay dense by default.
+"""Tells transforms that were computed, not learnt, from weights.
+
+By default they stay dense, and their inputs float.
 
 A Fourier matrix has windowed sinusoids as rows or columns: nearly all of the energy of each lies in
 a few neighbouring frequencies. A mel matrix has rows that are zero except for one short run of

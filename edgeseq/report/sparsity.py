@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from edgeseq.report.sweep_plot import svg
+from edgeseq.train.compress import Compressed, decibels
 
 if TYPE_CHECKING:
     from edgeseq.train.analysis import Study, Sweep
-    from edgeseq.train.compress import Compressed
 
 
 def section(done: Compressed, study: Study | None) -> str:
@@ -39,11 +38,6 @@ def plot(sweeps: Sequence[Sweep]) -> str:
     lines = {s.criterion: list(zip(s.sparsities, s.errors, strict=True)) for s in sweeps}
     knees = {s.criterion: s.knee for s in sweeps[:1] if s.knee is not None}
     return svg(lines, knees) if any(len(line) > 1 for line in lines.values()) else ""
-
-
-def decibels(error: float) -> str:
-    """Return a relative squared error in decibels below the dense output."""
-    return f"{10 * math.log10(error):.1f} dB" if error > 0 else "none"
 
 
 def _percent(share: float) -> str:

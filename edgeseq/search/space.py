@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx_ir as ir
 
 from edgeseq.ir.patterns import NOfM, Pattern
+from edgeseq.kernels import _formats
 from edgeseq.lower import work
 from edgeseq.lower.costs import CostTable
 from edgeseq.quantize.layers import EMBEDDING, GATES, LINEAR, RECURRENT, Layer, find
@@ -21,7 +22,6 @@ from edgeseq.quantize.scheme import parse
 
 FLOAT, INT8 = "float", ("int8", "int8-dynamic")
 _ELEMENTS = {FLOAT: "f32", "bf16": "bf16", "fp16": "f16"} | dict.fromkeys(INT8, "i8")
-_N_OF_M, _WINDOWS = ("f32", "bf16"), (8, 16)  # elements and windows of the N:M kernels
 _BLOCK = {"f32": "b16x1", "bf16": "b16x1", "f16": "b16x1", "i8": "b16x4"}
 
 
@@ -149,8 +149,8 @@ def _layouts(pattern: str, element: str) -> tuple[str, ...]:
     parsed = Pattern.parse(pattern)
     if not isinstance(parsed, NOfM):
         return (_BLOCK[element],)
-    whole = (window for window in _WINDOWS if window % parsed.m == 0)
-    return tuple(f"nm{window}" for window in whole) if element in _N_OF_M else ()
+    known = [form.window for form in _formats.N_OF_M if form.element == element]
+    return tuple(f"nm{window}" for window in known if window % parsed.m == 0)
 
 
 def _dense_bytes(scheme: str, rows: int, inputs: int) -> int:

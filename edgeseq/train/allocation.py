@@ -145,7 +145,6 @@ def cheapest(
     cost: Callable[[Matrix, float], float],
     budget: float,
     what: str = "the budget",
-    rest: float = 0.0,
 ) -> Densities:
     """Choose densities whose cost is within the budget and whose errors add up to little.
 
@@ -157,13 +156,12 @@ def cheapest(
         cost: What a layer costs at a density.
         budget: What all layers together may cost.
         what: Name of the budget in messages.
-        rest: What is spent besides the layers.
 
     Raises:
         BudgetError: even the sparsest choice costs more.
     """
     chosen = dict.fromkeys(errors, 1.0)
-    spent = rest + sum(cost(m, 1.0) for m in errors)
+    spent = sum(cost(m, 1.0) for m in errors)
     while spent > budget:
         steps = [
             (max(grid[d] - grid.get(chosen[m], 0.0), 0.0) / saved, saved, m, d)

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 FILE = "verify/vectors.safetensors"
 STEPS = 40
 # What rounds a float to a level: float32 and float64 may take neighbouring ones.
-_ROUNDING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
+_ROUNDING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +89,17 @@ def record(
         "steps": plan.steps,
         "oracle": run.oracle,
         "reference": reference,
-        "rounds": any(node.op_type in _ROUNDING for node in walk(model.graph)),
+        "rounds": _rounds(model),
         "notes": run.notes,
         "outputs": _limits(vectors.outputs, rough[0]),
         "states": _limits(vectors.states, rough[1]),
     }
+
+
+def _rounds(model: ir.Model) -> bool:
+    """Whether the model, or a function that it calls, rounds to levels by itself."""
+    graphs = [model.graph, *(function.graph for function in model.functions.values())]
+    return any(node.op_type in _ROUNDING for graph in graphs for node in walk(graph))
 
 
 def _exact(

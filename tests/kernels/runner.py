@@ -11,8 +11,6 @@ from pathlib import Path
 
 from edgeseq.kernels._family import Kernel
 
-SANITIZED = "sanitized"  # in the place of an instruction set, as machines.py has it
-
 
 @dataclasses.dataclass(frozen=True)
 class Ended:

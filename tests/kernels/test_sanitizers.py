@@ -18,7 +18,8 @@ from edgeseq.kernels._build import ISAS
 from edgeseq.kernels._family import Kernel
 
 from tests.kernels.libraries import HERE, KERNELS, Libraries, text_of
-from tests.kernels.runner import SANITIZED, Runner
+from tests.kernels.machines import SANITIZED
+from tests.kernels.runner import Runner
 
 CHECKS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 FLAGS = ["-std=gnu99", "-O1", "-g1", *CHECKS.split()]  # gnu99: posix_memalign

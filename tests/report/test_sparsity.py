@@ -77,7 +77,7 @@ def test_the_knee_is_marked_on_its_line() -> None:
 
 @pytest.mark.parametrize(("error", "text"), [(0.1, "-10.0 dB"), (0.0, "none")])
 def test_decibels(error: float, text: str) -> None:
-    assert sparsity.decibels(error) == text
+    assert compress.decibels(error) == text
 
 
 def test_names_are_escaped() -> None:

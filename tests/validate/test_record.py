@@ -206,3 +206,14 @@ def test_a_model_that_rounds_to_levels_says_so(tmp_path: Path) -> None:
         y = DequantizeLinear (q, s, z)
     }""")
     assert validate.record(model, tmp_path)["rounds"]
+
+
+def test_so_does_one_whose_function_rounds(tmp_path: Path) -> None:
+    model = ir.from_onnx_text("""<ir_version: 10, opset_import: ["" : 20, "own" : 1]>
+    g (float[1, 4] x) => (float[1, 4] y) { y = own.levels (x) }
+    <domain: "own", opset_import: ["" : 20]>
+    levels (a) => (b) {
+        q, s, z = DynamicQuantizeLinear (a)
+        b = DequantizeLinear (q, s, z)
+    }""")
+    assert validate.record(model, tmp_path)["rounds"]
