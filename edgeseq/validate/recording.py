@@ -23,6 +23,7 @@ from edgeseq.validate.vectors import Vectors, widened
 Array = npt.NDArray[Any]
 FILE = "verify/vectors.safetensors"
 STEPS = 40
+STEPS_WITHOUT_STATES = 8  # each is the first one again
 # What rounds a float to a level: float32 and float64 may take neighbouring ones.
 _ROUNDING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
 
@@ -68,7 +69,8 @@ def record(
         model: The imported model with its shapes and constants bound, before any other pass.
         folder: The artifact's folder.
         oracle: Runs the model in float64; without it the interpreter does.
-        steps: Time steps to record, within what the model allows.
+        steps: Time steps to record, within what the model allows; a model of single steps that
+            carries nothing from one to the next gets a few.
         seed: Of the inputs that are not given.
         sample_file: An .npz file with inputs by name.
 
@@ -139,6 +141,8 @@ def _plan(model: ir.Model, steps: int, sample_file: Path | None) -> _Plan:
         states[str(value.name)] = samples.initial_state(value)
     span = facts.get(model, facts.DimRange)
     stacked = span is None
+    if stacked and not states:
+        steps = min(steps, STEPS_WITHOUT_STATES)
     if span is not None:
         steps = min(max(steps, span.low), span.high)
     if sample_file is not None:

@@ -217,3 +217,9 @@ def test_so_does_one_whose_function_rounds(tmp_path: Path) -> None:
         b = DequantizeLinear (q, s, z)
     }""")
     assert validate.record(model, tmp_path)["rounds"]
+
+
+def test_a_model_that_carries_nothing_gets_a_few_steps(tmp_path: Path) -> None:
+    section = validate.record(parse("g (float[1,4] x) => (float[1,4] y) { y = Tanh(x) }"), tmp_path)
+    assert section["steps"] == 8
+    assert vectors.load(tmp_path / section["file"]).outputs["y"].shape == (8, 1, 4)
