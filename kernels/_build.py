@@ -92,7 +92,6 @@ ISAS = (
     ),
     Isa("sse2", "ES_ISA_SSE2", cpu="x86_64_v2", march="x86-64"),
     Isa("c", cpu="x86_64"),
-    Isa("c-one-lane", "ES_NO_VECTORS", cpu="x86_64"),
     Isa("avx512-gcc", "ES_ISA_AVX512", march="x86-64-v4", needs=_AVX512, gcc=True),
     Isa("avx2-gcc", "ES_ISA_AVX2", march="x86-64-v3", needs=_AVX2, gcc=True),
     Isa("c-gcc", gcc=True),
@@ -109,6 +108,7 @@ ISAS = (
         "aarch64-linux-musl",
         "cortex_a76",
         emulator=(*_QEMU_ARM64, "cortex-a76"),
+        only="_i8",
     ),
     Isa(
         "armv7",

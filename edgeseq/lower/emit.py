@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,17 +137,21 @@ class _Compiling:
         self.tools = Toolchain(self.target, self.work)
         self.objects: list[str] = []
 
-    def source(self, name: str, text: str, level: Isa | None = None) -> None:
-        """Compile a C file."""
+    def source(self, name: str, text: str) -> None:
+        """Compile a C file for the lowest level."""
+        self._take(self._compiled(name, text, self.levels[0]))
+
+    def _compiled(self, name: str, text: str, level: Isa) -> str:
         (self.work / f"{name}.c").write_text(text)
         includes = [Path(), sources.kernel_folder()]
-        self.tools.compile(f"{name}.c", f"{name}.o", level or self.levels[0], includes)
-        self._take(f"{name}.o", (self.work / f"{name}.o").read_bytes())
+        self.tools.compile(f"{name}.c", f"{name}.o", level, includes)
+        return f"{name}.o"
 
-    def _take(self, name: str, code: bytes) -> None:
+    def _take(self, name: str) -> None:
         # names in a table of 32-bit ARM share their ends (__aeabi_memcpy): left as they are
-        native = self.target.form is not Form.WASM and not self._is_arm32
-        (self.work / name).write_bytes(runtime_support.own(code) if native else code)
+        if self.target.form is not Form.WASM and not self._is_arm32:
+            path = self.work / name
+            path.write_bytes(runtime_support.own(path.read_bytes()))
         self.objects.append(name)
 
     @property
@@ -153,26 +159,33 @@ class _Compiling:
         return self.target.triple.startswith("arm-")
 
     def everything(self) -> list[str]:
-        """Compile entry, kernels and generated code; return all objects."""
+        """Compile entry, kernels and generated code; return all objects.
+
+        The C compiler works on a file per processor, TVM on its part meanwhile.
+        """
         interface = self.lowered.interface
         m = interface.name
         headers = [level.header for level in self.levels]
         text = sources.native(interface, self.lowered.layouts, self.lowered.weights, headers)
         (self.work / f"{m}.h").write_text(text.header)
         (self.work / "table.h").write_text(text.table)
-        self.source(f"{m}_entry", text.entry)
-        for level in self.levels:
-            self.source(f"{m}_{level.header}", text.kernels[level.header], level)
-        if self.lowered.kernels:
-            self._generated()
+        files = [(f"{m}_entry", text.entry, self.levels[0])]
+        files += [(f"{m}_{i.header}", text.kernels[i.header], i) for i in self.levels]
+        with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            compiled = [pool.submit(self._compiled, *file) for file in files]
+            generated = self._generated() if self.lowered.kernels else None
+        for one in compiled:
+            self._take(one.result())
+        if generated:
+            self._take(generated)
+            self.source(f"{m}_math", runtime_support.text(rounding=self._is_arm32))
         return self.objects
 
-    def _generated(self) -> None:
-        m = self.lowered.interface.name
+    def _generated(self) -> str:
+        name = f"{self.lowered.interface.name}_generated.o"
         described = tvm.target.Target({**self.target.tvm, **self.levels[0].tvm, **FAST_MATH})
-        code = tir.object_code(_named(self.lowered), described)
-        self._take(f"{m}_generated.o", code)
-        self.source(f"{m}_math", runtime_support.text(rounding=self._is_arm32))
+        (self.work / name).write_bytes(tir.object_code(_named(self.lowered), described))
+        return name
 
 
 def _named(lowered: Lowered) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import edgeseq
+from edgeseq.lower import uses
 from edgeseq.lower.arena import Layout
 from edgeseq.lower.calls import Names, Printer
 from edgeseq.lower.interface import ABI, CTYPES, Interface, Tensor
@@ -112,6 +113,7 @@ def single(
     parts = [
         f'#include "{m}.h"',
         "#define ES_ISA_SCALAR 1",
+        *uses.defines(names.wrappers),
         _inlined(["entry.h", *(["esm.h"] if "esm_" in tir else []), *sources]),
         _MACROS,
         *(_weight_array(m, i, a) for i, a in enumerate(weights.arrays)),
@@ -195,7 +197,8 @@ def _kernel_file(names: Names, isa: str) -> str:
     if _shared(names):
         sources.append("shares.h")
     top = ['#include "team.h"'] if _shared(names) else []
-    lines = [f"#define ES_ISA_{isa.upper()} 1", *top, '#include "table.h"', '#include "es.h"']
+    lines = [f"#define ES_ISA_{isa.upper()} 1", *uses.defines(names.wrappers), *top]
+    lines += ['#include "table.h"', '#include "es.h"']
     lines += [f'#include "{source}"' for source in sources]
     lines += [w.text(name, "static") for w, name in names.wrappers.items()]
     members = ", ".join(names.wrappers.values()) or "0"

@@ -16,8 +16,6 @@
 
 #define ES_UNITS 16 /* units in a dense panel */
 
-enum { ES_RNN, ES_GRU, ES_LSTM };
-
 typedef struct {
   int kind, T, B, I, H, groups, directions;
   int reverse;            /* bit d: direction d runs backwards */
@@ -52,22 +50,26 @@ typedef struct {
   es_stream lists; /* what follows the head; dense: only w is used */
 } es_panel;
 
+ES_FN int es_resets(const es_rec *a) { return ES_RESETS && a->reset_first; }
+ES_FN int es_width(const es_rec *a) { return ES_BLOCKS ? a->width : 0; }
 ES_FN int es_gates(const es_rec *a) { return a->kind == ES_GRU ? 3 : a->kind == ES_LSTM ? 4 : 1; }
 ES_FN int es_head(const es_rec *a) {
   return a->kind == ES_RNN ? 1 : a->kind == ES_LSTM && a->peepholes ? 7 : 4;
 }
-ES_FN int es_padded(const es_rec *a) { return es_round_up(a->H, a->width ? a->width : 4); }
+ES_FN int es_padded(const es_rec *a) { return es_round_up(a->H, es_width(a) ? es_width(a) : 4); }
 ES_FN int es_row(const es_rec *a) { return es_round_up(a->H, ES_UNITS); }
 
 /* The units to compute: all, or those of a share, which begins with a panel. */
-ES_FN int es_first_unit(const es_rec *a) { return a->share ? a->share->from : 0; }
-ES_FN int es_end_unit(const es_rec *a) { return a->share ? es_least(a->share->to, a->H) : a->H; }
+ES_FN int es_first_unit(const es_rec *a) { return ES_SHARES && a->share ? a->share->from : 0; }
+ES_FN int es_end_unit(const es_rec *a) {
+  return ES_SHARES && a->share ? es_least(a->share->to, a->H) : a->H;
+}
 
 /* Where the panel stands that begins with `unit`, in the weights that begin at `at`. */
 ES_FN es_stream es_at_unit(const es_rec *a, es_stream at, int unit) {
   const int F = a->format, G = es_gates(a);
-  if (a->width)
-    return es_skip_panels(F, a->width, es_head(a), 2 * G, unit / a->width, at);
+  if (es_width(a))
+    return es_skip_panels(F, es_width(a), es_head(a), 2 * G, unit / es_width(a), at);
   at.w += (size_t)unit * (es_head(a) + (size_t)(es_word_rows(F, a->I) + es_word_rows(F, a->H)) * G);
   return at;
 }
@@ -86,8 +88,8 @@ ES_FN es_v es_gate(const es_rec *a, const int i, const int usual, es_v v) {
 
 /* Store to a state: a vector wider than a block would overwrite other units. */
 ES_FN void es_keep(const es_rec *a, float *p, es_v v) {
-  if (a->width && a->width < ES_W)
-    es_store_n(p, v, a->width);
+  if (es_width(a) && es_width(a) < ES_W)
+    es_store_n(p, v, es_width(a));
   else
     es_store(p, v);
 }
@@ -97,28 +99,28 @@ ES_FN void es_put(const es_rec *a, const es_rows *s, int r, int unit, es_v h) {
   es_keep(a, s->h_next + r * es_row(a) + unit, h);
   if (s->y)
     es_store_upto(s->y + (ptrdiff_t)r * a->y_b + unit, h,
-                  a->width ? es_least(a->width, left) : left);
+                  es_width(a) ? es_least(es_width(a), left) : left);
 }
 
 /* acc[r][gate..] += a part's product (0: input, 1: state), for G of its gates, the first `from`. */
 ES_FN void es_multiply(const es_rec *a, const es_panel *p, const int part, const int R, const int G,
                        const int V, const int from, const float *x, ptrdiff_t ldx, es_v *acc,
                        const int lda) {
-  const int F = a->format, all = es_gates(a), lists = a->width ? G : 1;
+  const int F = a->format, all = es_gates(a), lists = es_width(a) ? G : 1;
   const size_t before = (size_t)(part ? es_word_rows(F, a->I) : 0) * all + from;
   es_stream list = p->lists;
-  if (a->width)
-    list = es_skip_lists(F, a->width, part * all + from, list);
+  if (es_width(a))
+    list = es_skip_lists(F, es_width(a), part * all + from, list);
   else
     list.w += before * p->P;
   ES_UNROLL for (int g = 0; g < lists; g++) {
-    const int K = a->width ? *list.counts : part ? a->H : a->I;
+    const int K = es_width(a) ? *list.counts : part ? a->H : a->I;
     const es_operands o = {x,          ldx,    part ? es_row(a) : a->I,
-                           list.index, list.w, a->width ? p->P : all * p->P,
+                           list.index, list.w, es_width(a) ? p->P : all * p->P,
                            p->P,       p->j};
-    es_dots(F, a->width, R, G / lists, V, K, &o, acc + g * V, lda);
-    if (a->width)
-      list = es_skip_lists(F, a->width, 1, list);
+    es_dots(F, es_width(a), R, G / lists, V, K, &o, acc + g * V, lda);
+    if (es_width(a))
+      list = es_skip_lists(F, es_width(a), 1, list);
   }
 }
 
@@ -262,21 +264,21 @@ ES_FN void es_cell(const es_rec *a, int pass, const es_rows *s, int first, const
       s->rh + state,
       s->y ? s->y + (ptrdiff_t)first * a->y_b : 0,
   };
-  if (a->kind == ES_RNN)
+  if (ES_HAS(ES_RNN) && a->kind == ES_RNN)
     es_rnn_cell(a, &tile, p, R, V);
-  else if (a->kind == ES_LSTM)
+  else if (ES_HAS(ES_LSTM) && a->kind == ES_LSTM)
     es_lstm_cell(a, &tile, p, R, V);
-  else if (!a->reset_first)
+  else if (ES_HAS(ES_GRU) && !(ES_RESETS && a->reset_first))
     es_gru_cell(a, &tile, p, R, V);
-  else if (pass == 0)
+  else if (ES_RESETS && ES_HAS(ES_GRU) && pass == 0)
     es_gru_gates(a, &tile, p, R, V);
-  else
+  else if (ES_RESETS && ES_HAS(ES_GRU))
     es_gru_candidate(a, &tile, p, R, V);
 }
 
 ES_FN void es_cell_rows(const es_rec *a, int pass, const es_rows *s, const int M, const int V,
                         const es_panel *p) {
-  const int rows = es_tile_rows(a->width ? V : es_gates(a) * V), rest = M % rows;
+  const int rows = es_tile_rows(es_width(a) ? V : es_gates(a) * V), rest = M % rows;
   int m = 0;
   ES_LOOP for (; m + rows <= M; m += rows) { es_cell(a, pass, s, m, rows, V, p); }
   if (rest) /* a literal, as M is */
@@ -285,15 +287,16 @@ ES_FN void es_cell_rows(const es_rec *a, int pass, const es_rows *s, const int M
 
 /* Vectors of a gate in a tile: what fits the registers and ends where the last panel ends. */
 ES_FN int es_cell_vecs(const es_rec *a) {
-  const int most = es_tile_vecs(a->width ? 1 : es_gates(a), a->width ? a->width : ES_UNITS);
-  const int last = a->width ? 0 : es_padded(a) % ES_UNITS;
+  const int most =
+      es_tile_vecs(es_width(a) ? 1 : es_gates(a), es_width(a) ? es_width(a) : ES_UNITS);
+  const int last = es_width(a) ? 0 : es_padded(a) % ES_UNITS;
   return last == 0 ? most : last == 8 && ES_W <= 4 ? es_least(most, 8 / ES_W) : 1;
 }
 
 /* One step of M batch rows of a chain: panel by panel, all rows of a panel. */
 ES_FN void es_cells(const es_rec *a, int pass, const es_rows *s, const int M, es_stream at) {
   const int F = a->format, G = es_gates(a), padded = es_padded(a), V = es_cell_vecs(a);
-  const int wide = a->width ? a->width : ES_UNITS, whole = padded % wide == 0;
+  const int wide = es_width(a) ? es_width(a) : ES_UNITS, whole = padded % wide == 0;
   const size_t rows = (size_t)(es_word_rows(F, a->I) + es_word_rows(F, a->H)) * G;
   const int first = es_first_unit(a), end = es_end_unit(a);
   at = es_at_unit(a, at, first);
@@ -302,7 +305,7 @@ ES_FN void es_cells(const es_rec *a, int pass, const es_rows *s, const int M, es
     p.lists.w += es_head(a) * p.P;
     ES_LOOP for (; p.j < p.P; p.j += V * ES_W) { es_cell_rows(a, pass, s, M, V, &p); }
     at = p.lists;
-    if (a->width)
+    if (es_width(a))
       at = es_skip_lists(F, wide, 2 * G, at);
     else
       at.w += rows * p.P;

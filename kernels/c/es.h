@@ -26,6 +26,24 @@
 #define ES_FN_RARE static
 #endif
 
+/* Recurrent cells. */
+enum { ES_RNN, ES_GRU, ES_LSTM };
+
+/*
+ * What of the kernels a program calls; it may say so before it includes them. The rest is then gone
+ * before anything is inlined, which is what takes compilers most of their time.
+ */
+#ifndef ES_CELLS
+#define ES_CELLS 7   /* a bit for each cell */
+#define ES_RESETS 1  /* GRUs that reset first */
+#define ES_LENGTHS 1 /* cells whose rows have lengths of their own */
+#define ES_SHARES 1  /* cells whose work is shared by threads */
+#define ES_BLOCKS 1  /* float cells with sparse weights */
+#define ES_WINDOWS 1 /* N:M weights */
+#define ES_HALVES 1  /* weights of 16 bits */
+#endif
+#define ES_HAS(cell) (ES_CELLS >> (cell) & 1)
+
 /* ES_UNROLL: a loop over the registers of a tile. ES_LOOP: keep this loop as small as it is. */
 #if defined(ES_ANY_SIZE)
 #define ES_UNROLL

@@ -14,7 +14,7 @@ ES_FN void es_gru_i8_any(const int width, const int sparse, ES_I8_SIZES, int res
                          ES_I8_STRIDES, ES_I8_WEIGHTS, ES_I8_BLOCKS, ES_GRU_I8_STATES,
                          const es_share *share) {
   const es_rec_i8 a = {
-      .kind = ES_I8_GRU,
+      .kind = ES_GRU,
       .reset_first = reset_first,
       .width = width,
       .sparse = sparse,

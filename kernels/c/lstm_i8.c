@@ -14,7 +14,7 @@
 ES_FN void es_lstm_i8_any(const int width, const int sparse, ES_I8_SIZES, ES_I8_STRIDES,
                           ES_I8_WEIGHTS, ES_I8_BLOCKS, ES_LSTM_I8_STATES, const es_share *share) {
   const es_rec_i8 a = {
-      .kind = ES_I8_LSTM,
+      .kind = ES_LSTM,
       .width = width,
       .sparse = sparse,
       .counts = counts,

@@ -16,8 +16,8 @@
 /* The format of weights: their numbers, and of N:M weights the window added to that. */
 enum { ES_F32, ES_BF16, ES_F16, ES_NM8 = 8, ES_NM16 = 16 };
 
-ES_FN int es_element(const int F) { return F & 7; }
-ES_FN int es_window(const int F) { return F & ~7; }
+ES_FN int es_element(const int F) { return ES_HALVES ? F & 7 : ES_F32; }
+ES_FN int es_window(const int F) { return ES_WINDOWS ? F & ~7 : 0; }
 ES_FN int es_index_words(const int F) { return es_window(F) ? 5 : 1; } /* of a block */
 
 /* Four indices, the first lowest: one load where the compiler can be told that it may be. */

@@ -25,8 +25,8 @@ typedef struct {
 /* Words of a chain's weights. */
 ES_FN size_t es_chain_words(const es_rec *a) {
   const size_t heads = (size_t)es_padded(a) * es_head(a);
-  if (a->width)
-    return heads + (size_t)es_word_row(a->format, a->blocks) * a->width;
+  if (es_width(a))
+    return heads + (size_t)es_word_row(a->format, a->blocks) * es_width(a);
   return heads + (size_t)es_padded(a) * es_gates(a) *
                      (es_word_rows(a->format, a->I) + es_word_rows(a->format, a->H));
 }
@@ -35,7 +35,7 @@ ES_FN size_t es_chain_words(const es_rec *a) {
 ES_FN es_chain es_chain_at(const es_rec *a, int i, int steps, float *scratch) {
   const int g = i / a->directions, d = i % a->directions, chains = a->groups * a->directions;
   const size_t state = (size_t)a->B * es_row(a), lstm = a->kind == ES_LSTM;
-  const size_t lists = a->width ? (size_t)es_padded(a) / a->width * es_gates(a) * 2 : 0;
+  const size_t lists = es_width(a) ? (size_t)es_padded(a) / es_width(a) * es_gates(a) * 2 : 0;
   float *shared = scratch + chains * (2 + lstm) * state; /* z and r h, which live within a step */
   const es_chain chain = {
       (a->reverse >> d) & 1,
@@ -46,7 +46,7 @@ ES_FN es_chain es_chain_at(const es_rec *a, int i, int steps, float *scratch) {
       scratch + i * 2 * state,
       scratch + (2 * chains + (lstm ? i : 0)) * state,
       shared,
-      shared + (a->reset_first ? 2 * state : 0) +
+      shared + (es_resets(a) ? 2 * state : 0) +
           (size_t)i * steps * a->B * es_gates(a) * es_padded(a),
   };
   return chain;
@@ -66,8 +66,8 @@ ES_FN void es_step(const es_rec *a, const es_chain *q, int s, int t, int b, cons
       q->z + state + row,
       q->y ? q->y + (ptrdiff_t)t * a->y_t + (ptrdiff_t)b * a->y_b : 0,
   };
-  const int first = a->share ? a->share->pass : 0;
-  const int end = a->share ? first + 1 : a->reset_first ? 2 : 1;
+  const int shared = ES_SHARES && a->share, first = shared ? a->share->pass : 0;
+  const int end = shared ? first + 1 : es_resets(a) ? 2 : 1;
   ES_LOOP for (int pass = first; pass < end; pass++) { es_cells(a, pass, &rows, M, q->weights); }
 }
 
@@ -85,12 +85,13 @@ ES_FN void es_ended(const es_rec *a, const es_chain *q, int s, int b) {
  * at its own end; otherwise all rows at once, and xp holds n projected steps of which this is one.
  */
 ES_FN void es_advance(const es_rec *a, const es_chain *q, int s, int from, int n) {
-  const int projected = a->T != 1 && !a->lens, back = q->backwards, walks = a->lens ? a->B : 1;
+  const int ragged = ES_LENGTHS && a->lens, projected = a->T != 1 && !ragged;
+  const int back = q->backwards, walks = ragged ? a->B : 1;
   const size_t at = (size_t)(back ? n - 1 - (s - from) : s - from) * a->B;
   ES_LOOP for (int b = 0; b < walks; b++) {
-    const int steps = a->lens ? a->lens[b] : a->T;
+    const int steps = ragged ? a->lens[b] : a->T;
     if (s < steps)
-      es_step(a, q, s, back ? steps - 1 - s : s, b, a->lens ? 1 : a->B,
+      es_step(a, q, s, back ? steps - 1 - s : s, b, ragged ? 1 : a->B,
               projected ? q->xp + at * es_gates(a) * es_padded(a) : 0);
     else
       es_ended(a, q, s, b);
@@ -108,9 +109,9 @@ ES_FN void es_project_steps(const es_rec *a, const es_chain *q, int t, int n) {
   ES_LOOP for (int i = 0; i < times; i++) {
     const float *x = q->x + (ptrdiff_t)(t + i) * a->x_t;
     float *xp = q->xp + (size_t)i * a->B * row + (size_t)first * G;
-    if (a->width)
-      es_project_blocks(F, a->width, G, 2 * G, rows, units, a->I, ES_IDENTITY, es_head(a), x, ldx,
-                        weights, xp, row);
+    if (ES_BLOCKS && a->width)
+      es_project_blocks(F, es_width(a), G, 2 * G, rows, units, a->I, ES_IDENTITY, es_head(a), x,
+                        ldx, weights, xp, row);
     else
       es_project(F, G, ES_UNITS, rows, units, a->I, ES_IDENTITY, es_head(a),
                  es_word_rows(F, a->H) * G, x, ldx, weights.w, xp, row);
@@ -175,14 +176,14 @@ ES_FN void es_recurrent_share(const es_rec *a, const float *h0, const float *c0,
 ES_FN void es_recurrent(const es_rec *a, const float *h0, const float *c0, float *hn, float *cn,
                         float *scratch) {
   const int chains = a->groups * a->directions, most = es_least(a->T, ES_STEPS);
-  if (a->share) {
+  if (ES_SHARES && a->share) {
     es_recurrent_share(a, h0, c0, hn, cn, scratch);
     return;
   }
   es_begin(a, h0, c0, scratch);
   ES_LOOP for (int from = 0; from < a->T; from += ES_STEPS) {
     const int n = es_least(a->T - from, ES_STEPS);
-    if (a->T != 1 && !a->lens)
+    if (a->T != 1 && !(ES_LENGTHS && a->lens))
       ES_LOOP for (int i = 0; i < chains; i++) {
         const es_chain q = es_chain_at(a, i, most, scratch);
         es_project_steps(a, &q, q.backwards ? a->T - from - n : from, n);

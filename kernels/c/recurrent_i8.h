@@ -19,8 +19,6 @@
 #define ES_I8_STEPS 64 /* steps whose input projection is one product; kernels/_quantized.py */
 #define ES_I8_HEADER 16
 
-enum { ES_I8_RNN, ES_I8_GRU, ES_I8_LSTM };
-
 typedef struct {
   int kind, T, B, I, H, groups, directions;
   int reverse;            /* bit d: direction d runs backwards */
@@ -60,9 +58,9 @@ typedef struct {
 } es_step_i8;
 
 ES_FN int es_i8_gates(const es_rec_i8 *a) {
-  return a->kind == ES_I8_GRU ? 3 : a->kind == ES_I8_LSTM ? 4 : 1;
+  return a->kind == ES_GRU ? 3 : a->kind == ES_LSTM ? 4 : 1;
 }
-ES_FN int es_i8_biases(const es_rec_i8 *a) { return a->kind == ES_I8_RNN ? 1 : 4; }
+ES_FN int es_i8_biases(const es_rec_i8 *a) { return a->kind == ES_RNN ? 1 : 4; }
 ES_FN int es_i8_panels(const es_rec_i8 *a) { return (a->H + a->width - 1) / a->width; }
 ES_FN int es_i8_row(const es_rec_i8 *a) { return es_round_up(a->H, ES_PANEL); }
 ES_FN int es_i8_quads(int n) { return (n + 3) / 4; }
@@ -100,9 +98,11 @@ ES_FN es_part es_i8_next(const es_rec_i8 *a, const es_part *h, int u) {
 }
 
 /* The units to compute: all, or those of a share, which begins with a panel. */
-ES_FN int es_i8_first_unit(const es_rec_i8 *a) { return a->share ? a->share->from : 0; }
+ES_FN int es_i8_first_unit(const es_rec_i8 *a) {
+  return ES_SHARES && a->share ? a->share->from : 0;
+}
 ES_FN int es_i8_end_unit(const es_rec_i8 *a) {
-  return a->share ? es_least(a->share->to, a->H) : a->H;
+  return ES_SHARES && a->share ? es_least(a->share->to, a->H) : a->H;
 }
 
 /* The input weights of the panel that begins with `unit`, after `part`, those of the first. */
@@ -213,14 +213,14 @@ ES_FN void es_i8_gru(const int what, const int N, const es_rec_i8 *a, const es_s
 ES_FN void es_i8_cell(const int what, const int N, const es_rec_i8 *a, const es_step_i8 *s,
                       const es_units_i8 *at) {
   es_v x[ES_I8_VECTORS];
-  if (a->kind == ES_I8_RNN) {
+  if (ES_HAS(ES_RNN) && a->kind == ES_RNN) {
     es_i8_sum(N, at, 0, 0, x);
     es_exact_acts(a->act, N, x);
     es_i8_put(N, a, s, at, x);
   }
-  if (a->kind == ES_I8_LSTM)
+  if (ES_HAS(ES_LSTM) && a->kind == ES_LSTM)
     es_i8_lstm(N, a, s, at);
-  if (a->kind == ES_I8_GRU)
+  if (ES_HAS(ES_GRU) && a->kind == ES_GRU)
     es_i8_gru(what, N, a, s, at);
 }
 
@@ -358,10 +358,10 @@ ES_FN void es_i8_do(const int what, const int quantize, const int walk, const es
 
 /* One step of M batch rows. */
 ES_FN void es_i8_step_rows(const es_rec_i8 *a, const es_chain_i8 *q, const es_step_i8 *s, int M) {
-  const int all = !a->share, pass = all ? 0 : a->share->pass;
+  const int all = !(ES_SHARES && a->share), pass = all ? 0 : a->share->pass;
   const int quantize = all || a->share->what == ES_PREPARE_STEP;
   const int walk = all || a->share->what == ES_STEP;
-  if (!a->reset_first) {
+  if (!(ES_RESETS && a->reset_first)) {
     es_i8_do(ES_I8_ALL, quantize, walk, a, q, s, M);
   } else {
     if (all || pass == 0)
@@ -407,12 +407,12 @@ ES_FN es_part es_i8_first(const es_rec_i8 *a, int i) {
 /* The i-th of the equal parts that follow each other in scratch memory. */
 ES_FN es_chain_i8 es_i8_chain_at(const es_rec_i8 *a, int i, int steps, float *scratch) {
   const int g = i / a->directions, d = i % a->directions, chains = a->groups * a->directions;
-  const size_t state = (size_t)a->B * es_i8_row(a), lstm = a->kind == ES_I8_LSTM;
+  const size_t state = (size_t)a->B * es_i8_row(a), lstm = a->kind == ES_LSTM;
   const size_t rows = (size_t)es_least(steps, ES_I8_STEPS) * a->B;
   const size_t projected = steps > 1 ? rows * es_i8_projected(a) : 0;
   const float *head = a->head + i * es_i8_head(a);
   float *shared = scratch + chains * (2 + lstm) * state; /* z and r h, which live within a step */
-  float *xp = shared + (a->reset_first ? 2 * state : 0);
+  float *xp = shared + (ES_RESETS && a->reset_first ? 2 * state : 0);
   float *scales = xp + chains * projected;
   uint8_t *bytes = (uint8_t *)(scales + rows + a->B);
   const es_chain_i8 chain = {
@@ -524,7 +524,7 @@ ES_FN void es_i8_begin(const es_rec_i8 *a, const float *h0, const float *c0, flo
     const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
     es_i8_load_state(a, h0 ? h0 + i * rows : 0, q.h);
     es_zero((int)state, q.h + state);
-    if (a->kind == ES_I8_LSTM)
+    if (a->kind == ES_LSTM)
       es_i8_load_state(a, c0 ? c0 + i * rows : 0, q.c);
   }
 }
@@ -534,7 +534,7 @@ ES_FN void es_i8_end(const es_rec_i8 *a, float *hn, float *cn, float *scratch) {
   ES_LOOP for (int i = 0; i < chains; i++) {
     const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);
     es_i8_save_state(a, q.h + (a->T & 1) * state, hn ? hn + i * rows : 0);
-    if (a->kind == ES_I8_LSTM)
+    if (a->kind == ES_LSTM)
       es_i8_save_state(a, q.c, cn ? cn + i * rows : 0);
   }
 }
@@ -567,12 +567,12 @@ ES_FN void es_recurrent_i8_share(const es_rec_i8 *a, const float *h0, const floa
 ES_FN void es_recurrent_i8(const es_rec_i8 *a, const float *h0, const float *c0, float *hn,
                            float *cn, float *scratch) {
   const int chains = a->groups * a->directions;
-  if (a->share) {
+  if (ES_SHARES && a->share) {
     es_recurrent_i8_share(a, h0, c0, hn, cn, scratch);
     return;
   }
   es_i8_begin(a, h0, c0, scratch);
-  if (a->lens) {
+  if (ES_LENGTHS && a->lens) {
     ES_LOOP for (int s = 0; s < a->T; s++) {
       ES_LOOP for (int i = 0; i < chains; i++) {
         const es_chain_i8 q = es_i8_chain_at(a, i, a->T, scratch);

@@ -13,7 +13,7 @@
 ES_FN void es_rnn_i8_any(const int width, const int sparse, ES_I8_SIZES, int act, ES_I8_STRIDES,
                          ES_I8_WEIGHTS, ES_I8_BLOCKS, ES_RNN_I8_STATES, const es_share *share) {
   const es_rec_i8 a = {
-      .kind = ES_I8_RNN,
+      .kind = ES_RNN,
       .act = act,
       .width = width,
       .sparse = sparse,

@@ -36,7 +36,11 @@ def test_a_tiny_model(tmp_path: Path) -> None:
     check(found(models.build(models.STEP), tmp_path, 100))
 
 
-@pytest.mark.parametrize("file", MODELS, ids=lambda file: Path(file).stem)
+# A GRU, an LSTM and an `If`: what the others have is in these, too.
+SOME = [file for file in MODELS if file.startswith(("gtcrn", "DTLN", "silero"))]
+
+
+@pytest.mark.parametrize("file", SOME, ids=lambda file: Path(file).stem)
 def test_real_models(file: str, models_dir: Path, tmp_path: Path) -> None:
     """As `python -m tests.e2e.equality`, over fewer frames: QEMU takes its time."""
     check(found(models_dir / file, tmp_path, 100, **MODELS[file]))

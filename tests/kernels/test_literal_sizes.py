@@ -10,6 +10,10 @@ import pytest
 from edgeseq.kernels import _build, gemm, gru, lstm, rnn, spmv
 from edgeseq.kernels._family import UNTOUCHED, Array, Case, Kernel, Role
 
+from edgeseq.lower import uses
+from edgeseq.lower.calls import Wrapper
+from edgeseq.lower.size import Size
+
 FAMILIES = (gemm, gru, lstm, rnn, spmv)
 USUAL = {"gru_f32", "gru_bf16", "gru_bf16_b16x1", "gru_f32_nm8", "lstm_f32_b8x1"}
 USUAL |= {"spmv_f32_b16x1"}
@@ -36,15 +40,10 @@ def some(kernel: Kernel) -> list[Case]:
     return list(found.values())
 
 
-def function(kernel: Kernel, case: Case, name: str) -> str:
-    """C of the kernel at the sizes of the case, 0 for what is absent."""
-    sizes = [str(case.sizes[n]) for n in kernel.sizes]
-    types = {"uint16": "uint16_t", "int32": "int32_t", "float32": "float"}
-    parameters = ", ".join(f"{types[a.dtype]} *{a.name}" for a in kernel.args)
-    passed = [a.name if present(kernel, case, a.name) else "0" for a in kernel.args]
-    unused = " ".join(f"(void){a.name};" for a in kernel.args)
-    call = f"es_{kernel.name}({', '.join(sizes + passed)});"
-    return f"void {name}({parameters});\nvoid {name}({parameters}) {{ {unused} {call} }}\n"
+def wrapper(kernel: Kernel, case: Case) -> Wrapper:
+    """The kernel at the sizes of the case, NULL for what is absent."""
+    sizes = tuple(Size.of(case.sizes[name]) for name in kernel.sizes)
+    return Wrapper(kernel, sizes, tuple(not present(kernel, case, a.name) for a in kernel.args))
 
 
 def present(kernel: Kernel, case: Case, name: str) -> bool:
@@ -61,8 +60,10 @@ def test_folded(kernel: Kernel, tmp_path: Path) -> None:
         pytest.skip(why)
     cases = some(kernel)
     assert len(cases) >= 3
-    functions = [function(kernel, case, f"f{i}") for i, case in enumerate(cases)]
-    text = "\n".join([f'#include "{kernel.source}"', *functions])
+    wrappers = [wrapper(kernel, case) for case in cases]
+    functions = [w.text(f"f{i}", "extern") for i, w in enumerate(wrappers)]
+    top = [*uses.defines(wrappers), f'#include "{kernel.source}"']
+    text = "\n".join([*top, '#pragma GCC diagnostic ignored "-Wmissing-prototypes"', *functions])
     made = _build.compile_object(isa, text, tmp_path / "k.o")
     library = ctypes.CDLL(str(_build.link(isa, [made], tmp_path / "k.so")))
     for i, case in enumerate(cases):
@@ -72,7 +73,7 @@ def test_folded(kernel: Kernel, tmp_path: Path) -> None:
         memory["scratch"] = np.full(kernel.scratch(case.sizes) // 4, np.nan, np.float32)
         pointers = [
             ctypes.c_void_p(memory[a.name].ctypes.data if a.name in memory else None)
-            for a in kernel.args
+            for a in wrappers[i].pointers()
         ]
         getattr(library, f"f{i}")(*pointers)
         for name, want in kernel.reference(case).items():

@@ -19,7 +19,9 @@ from edgeseq.bench.harness import Array
 from edgeseq.errors import ToolchainError
 from edgeseq.kernels import _build
 from edgeseq.kernels._family import Kernel, Role
-from edgeseq.lower import cache
+from edgeseq.lower import cache, uses
+from edgeseq.lower.calls import Wrapper
+from edgeseq.lower.size import Size
 from edgeseq.lower.toolchain import Toolchain
 from edgeseq.runtime import host_target
 from edgeseq.targets._target import Isa
@@ -186,6 +188,14 @@ def compile_call(call: Call, isa: Isa, open_sizes: Sequence[str]) -> ctypes.CDLL
         return ctypes.CDLL(str(place / "kernel.so"))
 
 
+def _wrapper(call: Call, open_sizes: Sequence[str]) -> Wrapper:
+    """The call as lowering would wrap it; an open size may have any value."""
+    sizes = tuple(
+        Size(1, n) if n in open_sizes else Size.of(call.sizes[n]) for n in call.kernel.sizes
+    )
+    return Wrapper(call.kernel, sizes, tuple(a.name not in call.passed for a in call.kernel.args))
+
+
 def source(call: Call, isa: Isa, open_sizes: Sequence[str], name: str) -> str:
     """Return C of `int name(open sizes..., pointers...)`, which makes the call; 0."""
     kernel, passed = call.kernel, call.passed
@@ -196,6 +206,7 @@ def source(call: Call, isa: Isa, open_sizes: Sequence[str], name: str) -> str:
     body = f"es_{kernel.name}({', '.join([*sizes, *pointers])});"
     lines = [
         f"#define ES_ISA_{isa.header.upper()} 1",
+        *uses.defines([_wrapper(call, open_sizes)]),
         f'#include "{kernel.source}"',
         f'__attribute__((visibility("default"))) {head} {{',
         f"  {body}",
