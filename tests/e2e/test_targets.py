@@ -20,6 +20,7 @@ TARGETS = ("arm64-linux", "arm64-android", "armv7-linux", "wasm")
 MODELS = {
     "gtcrn/gtcrn_simple.onnx": {},
     "DTLN/model_1.onnx": {},
+    "DTLN/model_2.onnx": {},
     "silero-vad/silero_vad_16k_op15.onnx": AT_16K,
     "rwkv5/converted_rwkv5_step.onnx": {},
     "mamba-kws/converted_step.onnx": {},
