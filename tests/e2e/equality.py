@@ -68,8 +68,7 @@ def places() -> list[Place]:
     x86, wasm = _target("x86-64"), _target("wasm")
     found = [Place("c", None, engines.NATIVE)]
     found += [Place(x86.name, isa.level, engines.NATIVE) for isa in x86.isas]
-    for target in ("arm64-linux", "arm64-android"):
-        found += [Place(target, None, "qemu", cpu) for cpu in ("cortex-a53", "cortex-a76")]
+    found += [Place("arm64-linux", None, "qemu", cpu) for cpu in ("cortex-a53", "cortex-a76")]
     found.append(Place("armv7-linux", None, "qemu"))
     found += [Place(wasm.name, i.level, engine) for i in wasm.isas for engine in wasm.engines]
     return found

@@ -14,7 +14,7 @@ import pytest
 
 from tests.examples import commands, sound
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("musl")]
 
 APP = commands.ROOT / "examples/android-denoise"
 KOTLIN = APP / "app/src/main/kotlin/ai/edgeseq/example"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.examples import commands, sound
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("musl")]
 
 QEMU = "qemu-aarch64-static"
 

@@ -19,7 +19,8 @@ from edgeseq.options import CompileOptions
 from edgeseq.runtime import host_target
 from tests.e2e import models
 
-pytestmark = pytest.mark.slow
+# in one process with another example of it: zig builds musl when it is first needed
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("musl")]
 
 EMULATOR = "qemu-aarch64-static"
 FRAMES = np.random.default_rng(3).standard_normal((20, 1, 4)).astype(np.float32)
