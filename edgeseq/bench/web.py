@@ -31,6 +31,7 @@ class WebReport:
         node: Version of Node.
         rounds: Interleaved rounds.
         calls: Steps of every side in every round.
+        against: What the peer ran.
         microseconds: Processor time of a step, input copied in, states fed back.
         p99: Microseconds that 99 of 100 single steps stay below, by the wall clock.
         start_ms: From nothing to the first output, in fresh processes, by the wall clock.
@@ -46,6 +47,7 @@ class WebReport:
     node: str
     rounds: int
     calls: int
+    against: str
     microseconds: Mapping[str, Spread]
     p99: Mapping[str, float]
     start_ms: Mapping[str, Spread]
@@ -72,7 +74,7 @@ def bench_web(
         against: The ONNX file that the peer runs; None: the artifact's model.onnx.
         peer: A folder with onnxruntime-web in its node_modules; None: edgeseq alone.
         rounds: Interleaved rounds.
-        calls: Steps per round and side.
+        calls: Steps per round and side, at least; a round lasts 50 ms or longer.
 
     Raises:
         ToolchainError: Node is missing, or onnxruntime-web in the folder given.
@@ -86,7 +88,7 @@ def bench_web(
         sides = ["edgeseq", *([node.PEER] if found else [])]
         starts = {s: [node.ask(work, s, found) for _ in range(STARTS[s])] for s in sides}
         said = node.ask(work, "steps", found)
-    return _report(dist, found, said, starts, rounds, calls)
+    return _report(dist, found, said, starts, rounds, against or "model.onnx of the artifact")
 
 
 def _prepare(
@@ -154,7 +156,7 @@ def _report(
     said: Mapping[str, Any],
     starts: Mapping[str, list[dict[str, Any]]],
     rounds: int,
-    calls: int,
+    against: str,
 ) -> WebReport:
     results = said["results"]
     base = np.array(results["edgeseq"]["microseconds"])
@@ -165,7 +167,7 @@ def _report(
         if not value <= limit:
             raise NumericsError(
                 f"edgeseq and {name} differ by {value:.1e} of the largest value",
-                at=f"after {calls} calls",
+                at="after the last call",
                 why=f"beyond {SAME:g} they do not do the same work, and times mean nothing",
             )
     sizes = {"edgeseq": _bytes(dist)}
@@ -176,7 +178,8 @@ def _report(
         model=read_manifest(dist).name,
         node=str(said["node"]),
         rounds=rounds,
-        calls=calls,
+        calls=int(said["calls"]),
+        against=against,
         microseconds={name: Spread.of(r["microseconds"]) for name, r in results.items()},
         p99={name: float(np.percentile(r["single"], 99)) for name, r in results.items()},
         start_ms={n: Spread.of([s["first"] for s in all_]) for n, all_ in starts.items()},

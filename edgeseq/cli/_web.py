@@ -57,8 +57,9 @@ def _show(report: WebReport, processor: str) -> None:
     ]
     _output.table([*head, "difference"], rows)
     versions = "".join(f", {name} {version}" for name, version in report.versions.items())
+    peer = f", which ran {report.against}" if report.ratio else ""
     click.echo(
-        f"{report.model} on wasm in Node {report.node}{versions}; "
+        f"{report.model} on wasm in Node {report.node}{versions}{peer}; "
         f"{report.rounds} rounds of {report.calls} steps by processor time; p99 and starts (to the "
         f"first output: fresh processes, then again) by the wall clock\n{processor}"
     )

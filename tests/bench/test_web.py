@@ -32,6 +32,7 @@ def test_times(step: Path) -> None:
     report = bench_web(step, peer=peer(), rounds=3, calls=20)
     assert report.model == "step"
     assert 0 < report.microseconds["edgeseq"].median < 1e5
+    assert report.calls > 100  # until the processor's clock can be read
     assert report.bytes["edgeseq"] < 60_000
     assert 0 < report.again_ms["edgeseq"].median < report.start_ms["edgeseq"].median
     if peer() is not None:
