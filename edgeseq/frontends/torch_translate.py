@@ -49,7 +49,21 @@ def translate(program: ExportedProgram) -> tuple[ir.Model, ExportedProgram]:
             raise explain_translation(error, program, registry) from error
     ir.passes.common.InlinePass()(model)
     _widen_indices(model)
+    _drop_nothing(model)
     return model, program
+
+
+def _drop_nothing(model: ir.Model) -> None:
+    """torch.cat skips tensors of shape (0,) whatever the others are; Concat does not."""
+    for node in list(model.graph.all_nodes()):
+        if node.op_type != "Concat" or node.domain != "":
+            continue
+        kept = [v for v in node.inputs if v is None or v.shape is None or v.shape != (0,)]
+        if not 0 < len(kept) < len(node.inputs) or any(v is None or v.shape is None for v in kept):
+            continue
+        for place, value in enumerate(kept):
+            node.replace_input_with(place, value)
+        node.resize_inputs(len(kept))
 
 
 def _widen_indices(model: ir.Model) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.reference
+import onnx.reference.op_run
 import onnx_ir as ir
 
 from edgeseq.errors import UnsupportedModelError
@@ -40,6 +41,21 @@ _RANDOM = {
     "Bernoulli",
 }
 _WITH_BODY = {"If", "Loop", "Scan"}
+
+
+class _GatherElements(onnx.reference.op_run.OpRun):  # type: ignore[misc]
+    """The one of onnx 1.23 gathers wrongly, or not at all, from more than 32 elements."""
+
+    op_domain = ""
+
+    def _run(self, data: Array, indices: Array, axis: int = 0) -> tuple[Array]:
+        axis %= data.ndim
+        sizes = enumerate(indices.shape)
+        inside = tuple(slice(None if i == axis else size) for i, size in sizes)
+        return (np.take_along_axis(data[inside], indices, axis),)
+
+
+_GatherElements.__name__ = "GatherElements"
 
 
 def schema_of(node: ir.Node, opset: int) -> onnx.defs.OpSchema | None:
@@ -119,7 +135,8 @@ class Inference:
         """Run a standard node on data; absent inputs are left out of `inputs`."""
         names = [value.name for value in node.inputs if value is not None]
         opsets = self._model.opset_imports
-        run = onnx.reference.ReferenceEvaluator(ir.serde.serialize_node(node), opsets=opsets)
+        proto = ir.serde.serialize_node(node)
+        run = onnx.reference.ReferenceEvaluator(proto, opsets=opsets, new_ops=[_GatherElements])
         with np.errstate(all="ignore"):
             results = run.run(None, dict(zip(names, inputs, strict=True)))
         return [np.asarray(result) for result in results]

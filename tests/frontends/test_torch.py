@@ -222,6 +222,20 @@ def test_nothing_of_the_machine_is_in_the_model() -> None:
     assert b"pkg.torch" not in data
 
 
+class WithNothing(nn.Module):
+    """torch.cat skips tensors of shape (0,), whatever the others are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        nothing = torch.empty(0).to(x.dtype)
+        return torch.cat([torch.cat([x, nothing, -x]), nothing], dim=-1)
+
+
+def test_nothing_is_joined_to_something() -> None:
+    feeds = {"x": torch.randn(2, 3)}
+    model = import_torch(WithNothing(), (feeds["x"],))
+    assert_same(WithNothing(), model, feeds)
+
+
 class Passthrough(nn.Module):
     def forward(self, x: Tensor, h: Tensor) -> Any:
         y = x * 2

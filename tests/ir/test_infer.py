@@ -136,3 +136,18 @@ def test_shapes_that_fit_at_some_lengths_only():
     with pytest.raises(UnsupportedModelError) as error:
         inferred("g (float[1, 2, T] x) => (y) <float[3, 2, 5] w> { [conv] y = Conv (x, w) }")
     assert error.value.what == "the inputs of node 'conv' (Conv) do not fit at T=1"
+
+
+def test_elements_gathered_from_more_than_numpy_chooses_from():
+    data = ", ".join(map(str, range(100)))
+    values, _ = inferred(
+        f"""g (float[1] x) => (y)
+        <float[2, 50] wide = {{{data}}}, float[50, 2] high = {{{data}}},
+         int64[1, 3] at = {{49, 0, -1}}, int64[3, 1] down = {{49, 0, -1}}> {{
+            a = GatherElements <axis = 1> (wide, at)
+            b = GatherElements <axis = 0> (high, down)
+            y = Identity (x)
+        }}"""
+    )
+    assert values["a"].const_value.numpy().tolist() == [[49, 0, 49]]
+    assert values["b"].const_value.numpy().tolist() == [[98], [0], [98]]
