@@ -117,14 +117,52 @@ class Choice:
         return tuple(v for v in self.outputs if v is not None)
 
 
-def _way_out(graph: ir.Graph | None) -> str:
-    """Which sizes to give so that shapes are known."""
-    inputs = () if graph is None else graph.inputs
+def _is_unknown(value: ir.Value) -> bool:
+    return value.shape is None or any(
+        not isinstance(d, int) and d.value is None for d in value.shape
+    )
+
+
+def _unknown(value: ir.Value) -> UnsupportedModelError:
+    """What hides a shape: sizes that were not given, or numbers that only a run knows."""
+    inputs = () if value.graph is None else value.graph.inputs
     open_ = {str(d) for v in inputs for d in v.shape or () if not isinstance(d, int)}
-    if not open_:
-        return "bind the model's input shapes with --shape name=1,T,80"
-    flags = " ".join(f"--dim {name}=SIZE" for name in sorted(open_))
-    return f"give the sizes that it depends on: {flags}"
+    if open_:
+        flags = " ".join(f"--dim {name}=SIZE" for name in sorted(open_))
+        return UnsupportedModelError(
+            f"the shape of '{value.name}' is not known",
+            at=f"value '{value.name}'",
+            why="every shape must be known up to the time axis before lowering",
+            fix=f"give the sizes that it depends on: {flags}",
+        )
+    first = value
+    while hidden := [v for v in _operands(first) if _is_unknown(v)]:
+        first = hidden[0]
+    node = first.producer()
+    names = sorted({str(v.name) for v in _sources(first) if v.dtype and v.dtype.is_integer()})
+    given = " ".join(f"--const {name}=VALUE" for name in names)
+    return UnsupportedModelError(
+        f"the shape of '{value.name}' depends on numbers that only a run knows",
+        at=f"node '{node.name}' ({node.op_type})" if node else f"value '{value.name}'",
+        why="compiled code has fixed sizes, up to the time axis",
+        fix=f"fix the input that decides ({given}), or " * bool(names)
+        + "make the size a constant of the model",
+    )
+
+
+def _operands(value: ir.Value) -> list[ir.Value]:
+    node = value.producer()
+    return [] if node is None else [v for v in node.inputs if v is not None]
+
+
+def _sources(value: ir.Value) -> list[ir.Value]:
+    """Inputs of the graph that a value is computed from."""
+    seen, waiting = dict.fromkeys([value]), [value]
+    while waiting:
+        new = [v for v in _operands(waiting.pop()) if v not in seen]
+        seen |= dict.fromkeys(new)
+        waiting += new
+    return [v for v in seen if v.is_graph_input()]
 
 
 class Shapes:
@@ -141,15 +179,9 @@ class Shapes:
             UnsupportedModelError: the shape is not known.
         """
         assert value is not None
-        if value.shape is None or any(
-            not isinstance(d, int) and d.value is None for d in value.shape
-        ):
-            raise UnsupportedModelError(
-                f"the shape of '{value.name}' is not known",
-                at=f"value '{value.name}'",
-                why="every shape must be known up to the time axis before lowering",
-                fix=_way_out(value.graph),
-            )
+        if _is_unknown(value):
+            raise _unknown(value)
+        assert value.shape is not None
         return tuple(d if isinstance(d, int) else self._bound(str(d.value)) for d in value.shape)
 
     def alone(self) -> Shapes:

@@ -59,3 +59,22 @@ def test_a_shape_that_depends_on_a_length_names_the_flag() -> None:
     with pytest.raises(UnsupportedModelError) as error:
         select.Shapes({}).of(model.graph.outputs[0])
     assert error.value.render().endswith("that it depends on: --dim frames=SIZE")
+
+
+def test_a_shape_that_depends_on_data_names_the_node_and_the_input() -> None:
+    model = ir.from_onnx_text("""<ir_version: 10, opset_import: ["" : 20]>
+    g (float[1, 8] x, int64[1] past) => (float[1, N] y) <int64[1] one = {1}, int64[1] end = {8}> {
+        [cut] part = Slice (x, past, end, one)
+        y = Tanh (part)
+    }""")
+    for node in model.graph:
+        node.outputs[0].shape = None
+    with pytest.raises(UnsupportedModelError) as error:
+        select.Shapes({}).of(model.graph.outputs[0])
+    assert error.value.render().splitlines() == [
+        "the shape of 'y' depends on numbers that only a run knows",
+        "  at:  node 'cut' (Slice)",
+        "  why: compiled code has fixed sizes, up to the time axis",
+        "  fix: fix the input that decides (--const past=VALUE), or make the size a constant of"
+        " the model",
+    ]
