@@ -43,6 +43,7 @@ def import_onnx(path: str | Path) -> ir.Model:
     load_external(proto, path)
     _check(proto, path)
     model = ir.from_proto(proto)
+    _forget_placeholders(model.graph)
     _drop_default_inputs(model.graph)
     common.InlinePass(lambda function: function.domain != OWN_DOMAIN)(model)
     name_nodes(model)
@@ -205,6 +206,21 @@ def _upgrade(model: ir.Model, path: Path) -> None:
 
 
 _NOT_OURS_TO_JUDGE = ("No Op registered", "No opset import", "is deprecated in domain_version")
+
+
+def _forget_placeholders(graph: ir.Graph) -> None:
+    """Some exporters write -1 or `?` where a size is not known, and mean another one each time."""
+    nodes = graph.all_nodes()
+    for value in (*graph.inputs, *(output for node in nodes for output in node.outputs)):
+        dims = list(value.shape or ())
+        if any(_is_placeholder(dim) for dim in dims):
+            value.shape = ir.Shape(None if _is_placeholder(dim) else dim for dim in dims)
+
+
+def _is_placeholder(dim: int | ir.SymbolicDim) -> bool:
+    if isinstance(dim, int):
+        return dim < 0
+    return dim.value is not None and not any(c.isalpha() or c == "_" for c in str(dim.value))
 
 
 def _drop_default_inputs(graph: ir.Graph) -> None:

@@ -191,10 +191,10 @@ class _Planner:
             self.results[i] = saved
 
     def place_results(self) -> None:
-        for view, port in zip(self.results, self.outputs, strict=True):
+        for view, port, size in zip(self.results, self.outputs, self.sizes, strict=True):
             buffer = view.buffer
-            if not self.temporary(buffer) or view.offset != Size.of(0):
-                continue
+            if not self.temporary(buffer) or view.offset != Size.of(0) or buffer.size != size:
+                continue  # a part, e.g. of a concat, has no room for the rest where it must be
             if port.space is Space.STATE and not self.may_overwrite(buffer, port.index):
                 continue
             self.places[buffer] = Place(port.space, port.index, Size.of(0))

@@ -49,6 +49,21 @@ def test_inputs_with_a_default_are_weights(write):
     assert [value.name for value in import_onnx(path).graph.inputs] == ["x"]
 
 
+def test_placeholders_are_not_sizes(write):
+    """Paddle writes -1 for a batch and `?` for each other size that it does not know."""
+    proto = onnx.load(write())
+    for dim, name in zip(proto.graph.input[0].type.tensor_type.shape.dim, (None, "?"), strict=True):
+        dim.Clear()
+        if name is None:
+            dim.dim_value = -1
+        else:
+            dim.dim_param = name
+    path = write()
+    path.write_bytes(proto.SerializeToString())
+    (x,) = import_onnx(path).graph.inputs
+    assert [dim.value for dim in x.shape] == [None, None]
+
+
 FUNCTIONS = """<ir_version: 10, opset_import: ["" : 20, "{domain}" : 1]>
 g (float[3] x) => (float[3] y) {{ [call] y = {domain}.twice (x) }}
 <domain: "{domain}", opset_import: ["" : 20]> twice (a) => (b) {{ b = Add (a, a) }}"""

@@ -99,6 +99,25 @@ def test_a_concat_operand_is_written_to_its_slot() -> None:
     assert layout.place(layout.calls[1].writes[0]) == Place(Space.OUTPUT, 0, Size.of(64))
 
 
+def test_a_result_that_begins_a_concat_is_copied_out_of_it() -> None:
+    """The caller's array has no room for the other operands."""
+    a, b, both, y = (View(buffer(size)) for size in (64, 32, 96, 32))
+    calls = [
+        kernel([source()], a),
+        kernel([source()], b),
+        copy(a, both, 64),
+        copy(b, both.shifted(Size.of(64)), 32),
+        kernel([both], y),
+    ]
+    ports = [Port(Space.OUTPUT, 0), Port(Space.OUTPUT, 1)]
+    layout = plan(program(calls, (a, 64), (y, 32)), IN, ports)
+    places = [layout.place(call.writes[0]) for call in layout.calls]
+    assert [place.space for place in places] == [Space.ARENA] * 2 + [Space.OUTPUT] * 2
+    assert places[1].offset.constant - places[0].offset.constant == 64
+    assert [place.index for place in places[2:]] == [1, 0]
+    assert layout.calls[3].reads[0].buffer is layout.calls[0].writes[0].buffer
+
+
 def test_an_input_is_still_copied_into_a_concat() -> None:
     x, both = source(), View(buffer(128))
     layout = plan(program([copy(x, both, 64), copy(x, both, 64)], (both, 128)), IN, OUT)
