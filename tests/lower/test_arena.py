@@ -72,6 +72,38 @@ def test_no_two_live_buffers_share_bytes(steps: list[tuple[int, int]]) -> None:
     assert all(layout.place(v).offset.constant % 64 == 0 for v in made[1:])
 
 
+@st.composite
+def programs(draw: st.DrawFn) -> tuple[Program, list[Port]]:
+    """Kernels and concats of what came before; some of the values are results."""
+    made, calls = [source()], []
+    for _ in range(draw(st.integers(1, 8))):
+        operands = draw(st.lists(st.sampled_from(made), min_size=1, max_size=3))
+        if draw(st.booleans()):
+            out = View(buffer(draw(st.integers(1, 3)) * 64))
+            calls.append(kernel(operands, out))
+        else:
+            sizes = [v.buffer.size.constant if v is not made[0] else 64 for v in operands]
+            out = View(buffer(sum(sizes)))
+            starts = [sum(sizes[:i]) for i in range(len(sizes))]
+            for view, size, start in zip(operands, sizes, starts, strict=True):
+                calls.append(copy(view, out.shifted(Size.of(start)), size))
+        made.append(out)
+    chosen = draw(st.lists(st.sampled_from(made[1:]), min_size=1, max_size=3, unique_by=id))
+    results = [(view, view.buffer.size.constant) for view in chosen]
+    return program(calls, *results), [Port(Space.OUTPUT, i) for i in range(len(results))]
+
+
+@given(programs())
+def test_nothing_is_written_beyond_a_result(case: tuple[Program, list[Port]]) -> None:
+    given_program, ports = case
+    layout = plan(given_program, IN, ports)
+    assert overlaps(layout) == []
+    for made, place in layout.places.items():
+        if place.space is Space.OUTPUT:
+            end = place.offset.constant + made.size.constant
+            assert end <= given_program.output_sizes[place.index].constant
+
+
 def test_a_chain_reuses_two_buffers() -> None:
     views = [source(640)] + [View(buffer(640)) for _ in range(10)]
     calls = [kernel([a], b) for a, b in itertools.pairwise(views)]
