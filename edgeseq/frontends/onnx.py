@@ -17,6 +17,7 @@ from edgeseq.frontends.onnx_opset import INTERNAL_OPSET, OLDEST_OPSET, upgrade
 from edgeseq.ir import facts
 from edgeseq.ir.infer import bodies, describe
 from edgeseq.ir.names import name_nodes
+from edgeseq.ir.origins import origins
 from edgeseq.ir.passes import walk
 
 OWN_DOMAIN = "edgeseq"
@@ -101,29 +102,15 @@ def _advice(node: ir.Node) -> str:
 
 def _origin(value: ir.Value | None) -> str:
     """Name the graph inputs that a condition depends on."""
-    inputs = _sources(value, set())
-    if not inputs:
-        return "constants"
-    return " and ".join(f"input '{name}'" for name in sorted(inputs))
-
-
-def _sources(value: ir.Value | None, seen: set[ir.Value]) -> set[str]:
-    if value is None or value in seen:
-        return set()
-    seen.add(value)
-    producer = value.producer()
-    if producer is None:
-        return {str(value.name)} if value.is_graph_input() else set()
-    if producer.op_type in ("Shape", "Size"):
-        return set()
-    return set().union(*(_sources(one, seen) for one in producer.inputs))
+    inputs = sorted(str(one.name) for one in origins(value))
+    return " and ".join(f"input '{name}'" for name in inputs) or "constants"
 
 
 def _way_out(bad: list[ir.Node]) -> str:
     inputs: set[str] = set()
     for node in bad:
         if node.op_type == "If":
-            inputs |= _sources(node.inputs[0], set())
+            inputs |= {str(one.name) for one in origins(node.inputs[0])}
     flags = " ".join(f"--const {name}=VALUE" for name in sorted(inputs))
     if flags:
         return f"fix the condition with {flags}; rewrite other operators or remove them"

@@ -58,12 +58,10 @@ def _drop_nothing(model: ir.Model) -> None:
     for node in list(model.graph.all_nodes()):
         if node.op_type != "Concat" or node.domain != "":
             continue
-        kept = [v for v in node.inputs if v is None or v.shape is None or v.shape != (0,)]
-        if not 0 < len(kept) < len(node.inputs) or any(v is None or v.shape is None for v in kept):
-            continue
+        kept = [v for v in node.inputs if v is not None and v.shape != (0,)]
         for place, value in enumerate(kept):
             node.replace_input_with(place, value)
-        node.resize_inputs(len(kept))
+        node.resize_inputs(max(1, len(kept)))
 
 
 def _widen_indices(model: ir.Model) -> None:

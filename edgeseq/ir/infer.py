@@ -43,8 +43,8 @@ _RANDOM = {
 _WITH_BODY = {"If", "Loop", "Scan"}
 
 
-class _GatherElements(onnx.reference.op_run.OpRun):  # type: ignore[misc]
-    """The one of onnx 1.23 gathers wrongly, or not at all, from more than 32 elements."""
+class GatherElements(onnx.reference.op_run.OpRun):  # type: ignore[misc] # onnx has no types
+    """In place of onnx 1.23's, which fails on axes of 64 or more elements, and on few indices."""
 
     op_domain = ""
 
@@ -53,9 +53,6 @@ class _GatherElements(onnx.reference.op_run.OpRun):  # type: ignore[misc]
         sizes = enumerate(indices.shape)
         inside = tuple(slice(None if i == axis else size) for i, size in sizes)
         return (np.take_along_axis(data[inside], indices, axis),)
-
-
-_GatherElements.__name__ = "GatherElements"
 
 
 def schema_of(node: ir.Node, opset: int) -> onnx.defs.OpSchema | None:
@@ -136,7 +133,7 @@ class Inference:
         names = [value.name for value in node.inputs if value is not None]
         opsets = self._model.opset_imports
         proto = ir.serde.serialize_node(node)
-        run = onnx.reference.ReferenceEvaluator(proto, opsets=opsets, new_ops=[_GatherElements])
+        run = onnx.reference.ReferenceEvaluator(proto, opsets=opsets, new_ops=[GatherElements])
         with np.errstate(all="ignore"):
             results = run.run(None, dict(zip(names, inputs, strict=True)))
         return [np.asarray(result) for result in results]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.ir.origins import origins
 from edgeseq.kernels._family import Kernel, Role
 from edgeseq.lower.costs import Costing, CostTable
 from edgeseq.lower.rows import Rows
@@ -135,11 +136,10 @@ def _unknown(value: ir.Value) -> UnsupportedModelError:
             why="every shape must be known up to the time axis before lowering",
             fix=f"give the sizes that it depends on: {flags}",
         )
-    first = value
-    while hidden := [v for v in _operands(first) if _is_unknown(v)]:
-        first = hidden[0]
-    node = first.producer()
-    names = sorted({str(v.name) for v in _sources(first) if v.dtype and v.dtype.is_integer()})
+    first, node = value, value.producer()
+    while node and (hidden := [v for v in node.inputs if v is not None and _is_unknown(v)]):
+        first, node = hidden[0], hidden[0].producer()
+    names = sorted(str(v.name) for v in origins(first) if v.dtype and v.dtype.is_integer())
     given = " ".join(f"--const {name}=VALUE" for name in names)
     return UnsupportedModelError(
         f"the shape of '{value.name}' depends on numbers that only a run knows",
@@ -148,21 +148,6 @@ def _unknown(value: ir.Value) -> UnsupportedModelError:
         fix=f"fix the input that decides ({given}), or " * bool(names)
         + "make the size a constant of the model",
     )
-
-
-def _operands(value: ir.Value) -> list[ir.Value]:
-    node = value.producer()
-    return [] if node is None else [v for v in node.inputs if v is not None]
-
-
-def _sources(value: ir.Value) -> list[ir.Value]:
-    """Inputs of the graph that a value is computed from."""
-    seen, waiting = dict.fromkeys([value]), [value]
-    while waiting:
-        new = [v for v in _operands(waiting.pop()) if v not in seen]
-        seen |= dict.fromkeys(new)
-        waiting += new
-    return [v for v in seen if v.is_graph_input()]
 
 
 class Shapes:

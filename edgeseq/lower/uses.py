@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from edgeseq.kernels import _formats
 from edgeseq.lower.calls import Wrapper
+from edgeseq.lower.size import Size
 
 _CELLS = ("rnn", "gru", "lstm")  # the bits of ES_CELLS
 
@@ -21,7 +22,7 @@ def defines(wrappers: Iterable[Wrapper]) -> list[str]:
     forms = [known[rest] for _, rest, _ in calls if rest in known]
     uses = {
         "CELLS": sum(1 << i for i, cell in enumerate(_CELLS) if cell in {c[0] for c in cells}),
-        "RESETS": any(_size(w, "reset_first") for _, _, w in cells),
+        "RESETS": any(_is_set(w, "reset_first") for _, _, w in cells),
         "LENGTHS": any(_passes(w, "lens") for _, _, w in cells),
         "SHARES": any(w.cuts for _, _, w in cells),
         "BLOCKS": any(known[rest].width for _, rest, _ in cells if rest in known),
@@ -31,10 +32,10 @@ def defines(wrappers: Iterable[Wrapper]) -> list[str]:
     return [f"#define ES_{name} {int(value)}" for name, value in uses.items()] if calls else []
 
 
-def _size(wrapper: Wrapper, name: str) -> int:
-    """The value of a size that is known; 0 if the kernel has none of that name."""
-    sizes = dict(zip(wrapper.kernel.sizes, wrapper.sizes, strict=True))
-    return sizes[name].constant if name in sizes else 0
+def _is_set(wrapper: Wrapper, name: str) -> bool:
+    """Whether a kernel has a size of that name that is, or may be, other than 0."""
+    sizes = zip(wrapper.kernel.sizes, wrapper.sizes, strict=True)
+    return any(size != Size.of(0) for own, size in sizes if own == name)
 
 
 def _passes(wrapper: Wrapper, name: str) -> bool:

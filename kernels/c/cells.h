@@ -50,6 +50,7 @@ typedef struct {
   es_stream lists; /* what follows the head; dense: only w is used */
 } es_panel;
 
+/* 0 where the program has none: folded when inlined. What chooses a large function says so itself. */
 ES_FN int es_resets(const es_rec *a) { return ES_RESETS && a->reset_first; }
 ES_FN int es_width(const es_rec *a) { return ES_BLOCKS ? a->width : 0; }
 ES_FN int es_gates(const es_rec *a) { return a->kind == ES_GRU ? 3 : a->kind == ES_LSTM ? 4 : 1; }

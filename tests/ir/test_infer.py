@@ -139,15 +139,15 @@ def test_shapes_that_fit_at_some_lengths_only():
 
 
 def test_elements_gathered_from_more_than_numpy_chooses_from():
-    data = ", ".join(map(str, range(100)))
+    data = ", ".join(map(str, range(200)))
     values, _ = inferred(
         f"""g (float[1] x) => (y)
-        <float[2, 50] wide = {{{data}}}, float[50, 2] high = {{{data}}},
-         int64[1, 3] at = {{49, 0, -1}}, int64[3, 1] down = {{49, 0, -1}}> {{
+        <float[2, 100] wide = {{{data}}}, float[100, 2] high = {{{data}}},
+         int64[1, 3] at = {{99, 0, -1}}, int64[3, 1] down = {{99, 0, -1}}> {{
             a = GatherElements <axis = 1> (wide, at)
             b = GatherElements <axis = 0> (high, down)
             y = Identity (x)
         }}"""
     )
-    assert values["a"].const_value.numpy().tolist() == [[49, 0, 49]]
-    assert values["b"].const_value.numpy().tolist() == [[98], [0], [98]]
+    assert values["a"].const_value.numpy().tolist() == [[99, 0, 99]]
+    assert values["b"].const_value.numpy().tolist() == [[198], [0], [198]]

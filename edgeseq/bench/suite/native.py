@@ -188,28 +188,20 @@ def compile_call(call: Call, isa: Isa, open_sizes: Sequence[str]) -> ctypes.CDLL
         return ctypes.CDLL(str(place / "kernel.so"))
 
 
-def _wrapper(call: Call, open_sizes: Sequence[str]) -> Wrapper:
-    """The call as lowering would wrap it; an open size may have any value."""
-    sizes = tuple(
-        Size(1, n) if n in open_sizes else Size.of(call.sizes[n]) for n in call.kernel.sizes
-    )
-    return Wrapper(call.kernel, sizes, tuple(a.name not in call.passed for a in call.kernel.args))
-
-
 def source(call: Call, isa: Isa, open_sizes: Sequence[str], name: str) -> str:
     """Return C of `int name(open sizes..., pointers...)`, which makes the call; 0."""
     kernel, passed = call.kernel, call.passed
     parameters = [f"int64_t {n}" for n in open_sizes] + [f"void *{n}" for n in passed]
-    sizes = [f"(int){n}" if n in open_sizes else str(call.sizes[n]) for n in kernel.sizes]
-    pointers = [a.name if a.name in passed else "0" for a in kernel.args]
     head = f"int {name}({', '.join(parameters)})"
-    body = f"es_{kernel.name}({', '.join([*sizes, *pointers])});"
+    sizes = [Size(0, n) if n in open_sizes else Size.of(call.sizes[n]) for n in kernel.sizes]
+    null = [a.name not in passed for a in kernel.args]
+    wrapper = Wrapper(kernel, tuple(sizes), tuple(null))
     lines = [
         f"#define ES_ISA_{isa.header.upper()} 1",
-        *uses.defines([_wrapper(call, open_sizes)]),
+        *uses.defines([wrapper]),
         f'#include "{kernel.source}"',
         f'__attribute__((visibility("default"))) {head} {{',
-        f"  {body}",
+        f"  {wrapper.body()}",
         "  return 0;",
         "}",
     ]
