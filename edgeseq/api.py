@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgeseq.frontends.load import Imported
     from edgeseq.lower.build import Lowered, Modes
     from edgeseq.lower.costs import Costing
+    from edgeseq.lower.toolchain import Compiler
     from edgeseq.pipeline import PassRecord
     from edgeseq.quantize.command import Done as QuantizationDone
     from edgeseq.search.pareto import Found
@@ -314,6 +315,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
     names = options.targets or host_targets()
     targets = [registry.find("targets", n).TARGET for n in dict.fromkeys(names)]
     _check_threads(options, targets)
+    compilers = _compilers(options, targets)
     spec = str(imported.source["spec"])
     name = artifact.check_name(options.name) if options.name else artifact.default_name(spec)
     with _staged(options.output) as folder:
@@ -338,7 +340,10 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
         costing = Costing(table, tuple(dict.fromkeys(levels)), options.threads)
         lowered = _lower(imported.model, name, model_hash, modes, records, costing)
         progress(Event("lower", name, time.perf_counter() - start))
-        files = {t.name: _build(lowered, t, options, folder, progress) for t in targets}
+        files = {
+            t.name: _build(lowered, t, compilers[t.name], options, folder, progress)
+            for t in targets
+        }
         start = time.perf_counter()
         verify = validate.record(
             original,
@@ -385,6 +390,23 @@ def _prepare(
     original = model.clone()
     rest = pipeline.prepare(model, settings, passes=pipeline.PASSES[1:], progress=done)
     return original, [*bound.records, *rest.records]
+
+
+def _compilers(options: CompileOptions, targets: Sequence[Target]) -> dict[str, Compiler | None]:
+    """Find the C compilers of all targets before the work; source has none."""
+    from edgeseq.lower import toolchain
+
+    built = [t.name for t in targets if not t.source_only]
+    if unknown := [name for name in options.cc if name not in built]:
+        raise UsageError(
+            f"--cc names '{unknown[0]}', which is not compiled",
+            why=f"targets with a compiler are {', '.join(built) or 'none'}",
+            fix=f"--target {unknown[0]}, or leave this --cc out",
+        )
+    return {
+        t.name: None if t.source_only else toolchain.find(t, options.cc.get(t.name))
+        for t in targets
+    }
 
 
 def _check_threads(options: CompileOptions, targets: Sequence[Target]) -> None:
@@ -598,18 +620,26 @@ def _lower(
 
 
 def _build(
-    lowered: Lowered, target: Target, options: CompileOptions, folder: Path, progress: Progress
+    lowered: Lowered,
+    target: Target,
+    compiler: Compiler | None,
+    options: CompileOptions,
+    folder: Path,
+    progress: Progress,
 ) -> list[str]:
     from edgeseq.lower import build, cache
 
     start = time.perf_counter()
     out = folder / target.name
     out.mkdir()
-    entry = cache.key(lowered.fingerprint(), target.name, options.isa or "", platform.machine())
+    made_by = compiler.identity() if compiler else ""
+    entry = cache.key(
+        lowered.fingerprint(), target.name, options.isa or "", platform.machine(), made_by
+    )
     files = cache.fetch(entry, out) if options.cache else None
     cached = files is not None
     if files is None:
-        files = build.emit(lowered, target, options.isa, out)
+        files = build.emit(lowered, target, options.isa, out, compiler)
         if options.cache:
             cache.store(entry, out, files)
     detail = "from the cache" if cached else ""

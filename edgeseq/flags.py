@@ -46,6 +46,11 @@ def state(text: str) -> tuple[str, str]:
     return _split(text, "--state INPUT=OUTPUT")
 
 
+def compiler(text: str) -> tuple[str, str]:
+    """`arm64-linux=aarch64-linux-gnu-gcc` -> the target and the command that compiles for it."""
+    return _split(text, "--cc arm64-linux=aarch64-linux-gnu-gcc")
+
+
 def density(text: str) -> tuple[str, float]:
     """`gru.R[z]=0.2` -> `("gru.R[z]", 0.2)`: the share of these weights that stays."""
     name, value = _split(text, "--density encoder.weight=0.2")
@@ -128,7 +133,7 @@ def _size(text: str) -> int | None:
 def _split(text: str, example: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     flag = example.split()[0]
-    if not equals or not name.strip() or (flag == "--state" and not value.strip()):
+    if not equals or not name.strip() or (flag in ("--state", "--cc") and not value.strip()):
         raise _bad(flag, text, "it has the form NAME=VALUE", example)
     return name.strip(), value.strip()
 

@@ -130,6 +130,7 @@ class CompileOptions:
             inputs and outputs. None: `step` is built where the model allows.
         name: Prefix of every C symbol; None takes it from the model's file or class.
         isa: Fix the instruction set, e.g. `x86-64-v3`; None dispatches at init.
+        cc: Target to the command that compiles C for it; where absent, CC and zig's clang.
         threads: Threads that may share a large layer.
         force: Replace an output folder that exists.
         cache: Reuse compiled pieces from earlier runs.
@@ -151,6 +152,7 @@ class CompileOptions:
     stream: bool | None = None
     name: str | None = None
     isa: str | None = None
+    cc: Mapping[str, str] = dataclasses.field(default_factory=dict)
     threads: int = 1
     force: bool = False
     cache: bool = True

@@ -115,6 +115,12 @@ def _name(name: str, value: object) -> str:
     return value
 
 
+def _command(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"the compiler of '{name}' must be a command")
+    return value
+
+
 def _scheme(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"the scheme of '{name}' must be a text such as 'int8'")
@@ -158,6 +164,7 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "stream": _bool,
     "name": _string,
     "isa": _string,
+    "cc": _table(_command),
     "threads": _typed(int, "a whole number"),
     "force": _bool,
     "cache": _bool,

@@ -28,6 +28,7 @@ state.h_in = "h_out"
 stream = true
 name = "net"
 isa = "x86-64-v3"
+cc.x86-64 = "gcc -g"
 threads = 2
 force = true
 cache = false
@@ -104,6 +105,7 @@ def test_recipe_alone(tmp_path: Path) -> None:
         stream=True,
         name="net",
         isa="x86-64-v3",
+        cc={"x86-64": "gcc -g"},
         threads=2,
         force=True,
         cache=False,

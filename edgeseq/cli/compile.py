@@ -19,6 +19,7 @@ _TABLES = {
     "dim": flags.dimension,
     "const": flags.const,
     "state": flags.state,
+    "cc": flags.compiler,
     "density": flags.density,
     "scheme": flags.scheme,
 }
@@ -53,6 +54,12 @@ edgeseq compile model.onnx --sparsity 0.9 --pattern 16x1 --calibrate clips/ --re
 )
 @click.option("--name", help="Prefix of the C functions; default: from the model.")
 @click.option("--isa", metavar="LEVEL", help="Fix the instruction set, e.g. x86-64-v3.")
+@click.option(
+    "--cc",
+    multiple=True,
+    metavar="TARGET=COMMAND",
+    help="Compile C for a target with this clang or gcc; default: CC, else zig's clang.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),

@@ -15,7 +15,7 @@ import tvm
 
 from edgeseq.errors import UsageError
 from edgeseq.lower import blob, runtime_support, sources, tir
-from edgeseq.lower.toolchain import Toolchain
+from edgeseq.lower.toolchain import Compiler, Toolchain
 from edgeseq.targets._target import Form, Isa, Target
 
 if TYPE_CHECKING:
@@ -37,8 +37,13 @@ EXPORTS = [
 ]
 
 
-def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> list[str]:
-    """Write the files of one target into a folder and return their names."""
+def emit(
+    lowered: Lowered, target: Target, isa: str | None, folder: Path, compiler: Compiler | None
+) -> list[str]:
+    """Write the files of one target into a folder and return their names.
+
+    A target that is source has no compiler.
+    """
     if target.form is Form.SOURCE:
         return _emit_source(lowered, folder)
     levels = built_levels(lowered, target, isa)
@@ -48,9 +53,9 @@ def emit(lowered: Lowered, target: Target, isa: str | None, folder: Path) -> lis
     with tempfile.TemporaryDirectory(prefix="edgeseq-") as temporary:
         work = Path(temporary)
         if target.form is Form.WASM:
-            names = _emit_wasm(lowered, target, levels, work)
+            names = _emit_wasm(lowered, target, levels, work, compiler)
         else:
-            names = _emit_native(lowered, target, levels, work)
+            names = _emit_native(lowered, target, levels, work, compiler)
         for name in names:
             (folder / name).write_bytes((work / name).read_bytes())
     if target.package:
@@ -89,9 +94,15 @@ def _pool(lowered: Lowered, folder: Path) -> list[str]:
     return [name]
 
 
-def _emit_native(lowered: Lowered, target: Target, levels: Sequence[Isa], work: Path) -> list[str]:
+def _emit_native(
+    lowered: Lowered,
+    target: Target,
+    levels: Sequence[Isa],
+    work: Path,
+    compiler: Compiler | None,
+) -> list[str]:
     m = lowered.interface.name
-    compiling = _Compiling(lowered, target, levels, work)
+    compiling = _Compiling(lowered, target, levels, work, compiler)
     (work / "weights.bin").write_bytes(lowered.weights.blob() or bytes(64))
     compiling.source(f"{m}_weights", blob.included(f"{m}_weights", target.triple))
     objects = compiling.everything()
@@ -107,14 +118,20 @@ def _emit_native(lowered: Lowered, target: Target, levels: Sequence[Isa], work: 
     return [*names, *pool]
 
 
-def _emit_wasm(lowered: Lowered, target: Target, levels: Sequence[Isa], work: Path) -> list[str]:
+def _emit_wasm(
+    lowered: Lowered,
+    target: Target,
+    levels: Sequence[Isa],
+    work: Path,
+    compiler: Compiler | None,
+) -> list[str]:
     """One module per level: the first is `<m>.wasm`. The weights are read into its memory."""
     m = lowered.interface.name
     weights = lowered.weights.blob() or bytes(64)
     (work / f"{m}.weights.bin").write_bytes(weights)
     names = [f"{m}.weights.bin"]
     for level in levels:
-        compiling = _Compiling(lowered, target, [level], work)
+        compiling = _Compiling(lowered, target, [level], work, compiler)
         compiling.source(f"{m}_weights", blob.reserved(f"{m}_weights", weights))
         objects = compiling.everything()
         name = f"{m}.wasm" if level is target.isas[0] else f"{m}.{level.level}.wasm"
@@ -132,9 +149,10 @@ class _Compiling:
     target: Target
     levels: Sequence[Isa]
     work: Path
+    compiler: Compiler | None
 
     def __post_init__(self) -> None:
-        self.tools = Toolchain(self.target, self.work)
+        self.tools = Toolchain(self.target, self.work, self.compiler)
         self.objects: list[str] = []
 
     def source(self, name: str, text: str) -> None:

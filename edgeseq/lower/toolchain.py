@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import platform
@@ -37,33 +38,63 @@ ANDROID_API = 21  # the first with 64-bit ARM
 _ZIG_ONLY = ("-fno-sanitize=all", "-g0")
 
 
-class Toolchain:
-    """Compiles and links for one target.
+@dataclasses.dataclass(frozen=True)
+class Compiler:
+    """A command that compiles C for a target, and whether it is zig's clang."""
+
+    command: tuple[str, ...]
+    zig: bool
+
+    def identity(self) -> str:
+        """What a cache must know it by: the command and the version that it says it has."""
+        if self.zig:
+            return "zig"  # its version is that of the package
+        says = subprocess.run(
+            [*self.command, "--version"], capture_output=True, text=True, check=False
+        )
+        return f"{shlex.join(self.command)}\n{says.stdout}"
+
+
+def find(target: Target, cc: str | None = None) -> Compiler:
+    """Return the compiler of a target: the one named, else the user's, else zig's clang.
 
     `CC` is for targets that this machine runs, `CC_<triple>` (with `_` for `-`) for any target;
-    Android's also come from ANDROID_NDK_HOME. Else it is zig's clang.
+    Android's also come from ANDROID_NDK_HOME.
+
+    Raises:
+        ToolchainError: there is none, or the one named is not there.
+    """
+    given = shlex.split(cc) if cc is not None else _given(target)
+    if given is None and importlib.util.find_spec("ziglang") is None:
+        raise ToolchainError(
+            f"no C compiler for target '{target.name}'",
+            why=f"neither {_variable(target)} is set nor the ziglang package installed",
+            fix=f"pip install 'edgeseq[compile]', or --cc {target.name}=COMMAND of a clang or gcc",
+        )
+    if given is None:
+        return Compiler((sys.executable, "-m", "ziglang", "cc"), zig=True)
+    if not given or shutil.which(given[0]) is None:
+        raise ToolchainError(
+            f"the C compiler '{' '.join(given)}' for target '{target.name}' was not found",
+            fix=f"--cc {target.name}=COMMAND of a clang or gcc, or unset CC to use zig's clang",
+        )
+    return Compiler(tuple(given), zig=False)
+
+
+class Toolchain:
+    """Compiles and links for one target.
 
     Args:
         target: E.g. x86-64.
         folder: Working folder; commands run there, so that no path enters an object.
+        compiler: What to use; None: what `find` finds.
     """
 
-    def __init__(self, target: Target, folder: Path) -> None:
+    def __init__(self, target: Target, folder: Path, compiler: Compiler | None = None) -> None:
         self.target = target
         self.folder = folder
-        given = _given(target)
-        self.zig = given is None
-        self.cc = given if given is not None else [sys.executable, "-m", "ziglang", "cc"]
-        if self.zig and importlib.util.find_spec("ziglang") is None:
-            raise ToolchainError(
-                f"no C compiler for target '{target.name}'",
-                why=f"neither {_variable(target)} is set nor the ziglang package installed",
-                fix=f"pip install 'edgeseq[compile]', or set {_variable(target)} to a clang or gcc",
-            )
-        if shutil.which(self.cc[0]) is None:
-            raise ToolchainError(
-                f"the C compiler '{self.cc[0]}' was not found", fix="set CC to a clang or gcc"
-            )
+        self.compiler = compiler or find(target)
+        self.cc, self.zig = self.compiler.command, self.compiler.zig
 
     def compile(self, source: str, output: str, level: Isa, includes: Sequence[Path]) -> None:
         """Compile one C file of the folder for a CPU level."""

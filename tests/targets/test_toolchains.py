@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 import edgeseq
 from edgeseq import api, engines
-from edgeseq.errors import ToolchainError
+from edgeseq.errors import ToolchainError, UsageError
 from edgeseq.options import CompileOptions
 from edgeseq.runtime import host_target
 from tests.e2e import models
@@ -36,8 +37,8 @@ os.execv(sys.executable, [*zig, *rest])
 """
 
 
-def compiled(folder: Path, *targets: str) -> Path:
-    options = CompileOptions(folder, targets, name="step")
+def compiled(folder: Path, *targets: str, cc: Mapping[str, str] | None = None) -> Path:
+    options = CompileOptions(folder, targets, name="step", cc=cc or {})
     return api.compile_model(models.build(models.STEP), options).folder
 
 
@@ -48,22 +49,20 @@ def clang(path: Path, log: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever another compiler made before is made again."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.mark.usefixtures("no_cache")
-@pytest.mark.parametrize("how", ["NDK", "CC"])
+@pytest.mark.parametrize("how", ["NDK", "CC", "--cc"])
 def test_androids_own_compiler(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, ndk = tmp_path / "log", tmp_path / "ndk"
     program = clang(ndk / "toolchains/llvm/prebuilt/linux-x86_64/bin/clang", log)
     monkeypatch.setenv("ANDROID_NDK_HOME", str(ndk if how == "NDK" else tmp_path / "another"))
+    cc = {}
     if how == "CC":  # goes before the NDK, with the flags that stand behind it
         monkeypatch.setenv("CC_aarch64_linux_android", f"{program} --target=arm64 -DMINE")
-    dist = compiled(tmp_path / "dist", "arm64-android")
+    if how == "--cc":  # goes before both
+        monkeypatch.setenv("CC_aarch64_linux_android", "/no/such/compiler")
+        cc = {"arm64-android": f"{program} --target=arm64 -DMINE"}
+    dist = compiled(tmp_path / "dist", "arm64-android", cc=cc)
     asked = [json.loads(line) for line in log.read_text().splitlines()]
+    asked = [command for command in asked if "--version" not in command]
     first = ["--target=aarch64-linux-android21"] if how == "NDK" else ["--target=arm64", "-DMINE"]
     assert all(command[: len(first)] == first for command in asked)
     assert all("-target" not in command for command in asked)
@@ -85,6 +84,42 @@ def test_an_ndk_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         compiled(tmp_path / "dist", "arm64-android")
     assert error.value.exit_code == 6
     assert "unset it to use zig's clang" in error.value.fix
+
+
+def test_what_another_compiler_made_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither zig's from before, nor that of an older version of the same command."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    log = tmp_path / "log"
+    program = clang(tmp_path / "bin/clang", log)
+
+    def compilations(name: str) -> int:
+        log.write_text("")
+        compiled(tmp_path / name, "arm64-android", cc={"arm64-android": str(program)})
+        return log.read_text().count('"-c"')
+
+    compiled(tmp_path / "zig", "arm64-android")
+    assert compilations("first") > 0
+    assert compilations("again") == 0
+    program.write_text(program.read_text().replace("rest =", 'print("version 2"); rest ='))
+    assert compilations("newer") > 0
+
+
+@pytest.mark.parametrize(
+    ("cc", "error", "says"),
+    [
+        ({"arm64-android": "no-such-cc -O2"}, ToolchainError, "'no-such-cc -O2' for target"),
+        ({"wasm": "clang"}, UsageError, "'wasm', which is not compiled"),
+        ({"c": "gcc"}, UsageError, "targets with a compiler are arm64-android"),
+    ],
+)
+def test_compilers_that_cannot_be(
+    cc: dict[str, str], error: type[Exception], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=says):
+        compiled(tmp_path / "dist", "arm64-android", "c", cc=cc)
+    assert not (tmp_path / "dist").exists()
 
 
 PROGRAM = r"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import functools
-import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -179,7 +178,7 @@ def compile_call(call: Call, isa: Isa, open_sizes: Sequence[str]) -> ctypes.CDLL
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
         tools = Toolchain(target, place)
-        name = cache.key("bench", shlex.join(tools.cc), isa.cpu, text)
+        name = cache.key("bench", tools.compiler.identity(), isa.cpu, text)
         if cache.fetch(name, place) is None:
             (place / "kernel.c").write_text(text, encoding="utf-8")
             tools.compile("kernel.c", "kernel.o", isa, [_build.C_FOLDER])
