@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+BANDS = "a bank of band filters"
+
 _LEAST = 32  # entries of a row: shorter ones look like sinusoids by chance
 _LINES = 7  # neighbouring frequencies that a window spreads a sinusoid over
 _ENERGY = 0.98
@@ -30,7 +32,7 @@ def kind(weights: Array) -> str | None:
     if _sinusoids(weights) or _sinusoids(weights.T):
         return "a Fourier transform"
     if _bands(weights) or _bands(weights.T):
-        return "a bank of band filters"
+        return BANDS
     return None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from edgeseq.errors import UsageError
+from edgeseq.ir import filter_banks
 from edgeseq.ir.dialect.conv import SMALL, is_small
 from edgeseq.ir.edit import Editor
 from edgeseq.quantize import calibrate, convolutions, windows
@@ -33,6 +34,7 @@ _HUGE = 1e30
 _FEW_UNITS = 32  # of a cell; measured, with AVX2 and with VNNI: below it floats are faster
 _SEVERAL = 4  # rows, which share what is loaded of a weight
 _AS_FAST = f"{SMALL}, for several rows: as fast in float"
+_SPARSE = f"it is {filter_banks.BANDS}, nearly all zeros: faster in float, where they are skipped"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +150,8 @@ def _choose(
         unused -= hits
         text = usual(layer, scheme) if isinstance(scheme, str) else scheme.get(layer.name, "float")
         if hits or text == "float":
-            small = not hits and _is_small(layer)
-            left.append(Left(layer.name, _AS_FAST if small else "asked to stay in float"))
+            why = "" if hits else _better_float(layer)
+            left.append(Left(layer.name, why or "asked to stay in float"))
         else:
             chosen.append((layer, parse(text)))
     if unused:
@@ -160,18 +162,19 @@ def _choose(
 
 def usual(layer: Layer, scheme: str) -> str:
     """The scheme of a layer that nobody named, where `scheme` is asked for."""
-    return (
-        "float" if scheme != "float" and parse(scheme).activations and _is_small(layer) else scheme
-    )
+    integer = scheme != "float" and parse(scheme).activations
+    return "float" if integer and _better_float(layer) else scheme
 
 
-def _is_small(layer: Layer) -> bool:
-    """Whether a product gains less than quantizing its rows takes, and has little to store."""
+def _better_float(layer: Layer) -> str:
+    """Why a product gains nothing from integers; an empty text where it does."""
     if layer.kind != LINEAR:
-        return False
+        return ""
     ((_, data),) = layer.weights()
+    if filter_banks.kind(data) == filter_banks.BANDS:
+        return _SPARSE
     rows = math.prod(d for d in list(layer.x.shape or ())[:-1] if isinstance(d, int))
-    return rows >= _SEVERAL and is_small(layer.matrix(data), 1)
+    return _AS_FAST if rows >= _SEVERAL and is_small(layer.matrix(data), 1) else ""
 
 
 def called(layers: Sequence[Layer], text: str) -> list[Layer]:

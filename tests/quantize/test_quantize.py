@@ -17,6 +17,7 @@ from edgeseq.ir.settings import Settings as Sizes
 from edgeseq.pipeline import PASSES, prepare
 from edgeseq.quantize import Settings, quantize, search
 from edgeseq.quantize.calibrate import Runner
+from edgeseq.quantize.layers import find
 from edgeseq.quantize.run import Quantized
 
 Array = npt.NDArray[Any]
@@ -255,7 +256,11 @@ def test_a_filter_bank_keeps_its_input() -> None:
     text = "pool (float[1, 128] x) => (float[1, 10] y) <float[128, 10] W> { y = MatMul (x, W) }"
     model = build(text, {})
     model.graph.initializers["W"].const_value = ir.tensor(bands, name="W")
-    done = quantize(model, "int8")
+    with pytest.raises(UsageError, match="nothing to quantize") as error:
+        quantize(model.clone(), "int8")
+    assert "nearly all zeros" in error.value.at[0]
+    name = find(model)[0][0].name
+    done = quantize(model, {name: "int8"})  # asked for: its weights alone
     assert [(c.scheme, c.activations) for c in done.changes] == [("w8", "float")]
     assert any(note.endswith("(it is a bank of band filters)") for note in done.notes)
 
