@@ -16,7 +16,8 @@ from edgeseq.train import allocation, calibration, compress, structured
 from edgeseq.train.calibration import Sample
 from edgeseq.train.pruning import Progress, Pruner, Request
 
-STEPS = 100  # that `study` looks at: it runs the model some dozen times
+STEPS = 50  # that `study` looks at: it runs the model some dozen times
+STUDIED = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)  # each point is a whole pruning
 SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 BASELINE = "random"
 
@@ -86,7 +87,7 @@ def study(
         keep_diagonal=False,
     )
     try:
-        sweeps = sweep(model, plain, samples, seeds=1, progress=progress)
+        sweeps = sweep(model, plain, samples, sparsities=STUDIED, seeds=1, progress=progress)
     except UsageError:  # all that was pruned was named
         return None
     return Study(

@@ -27,7 +27,7 @@ def test_densities_the_sweep_and_every_layer_are_on_the_page() -> None:
     assert "head.weight linear 5 8 4x1" in text
     assert "of them stay" in text
     assert "random inputs: not accuracy-checked" in text
-    assert "sparsity magnitude random 10.0%" in text
+    assert "sparsity magnitude random 30.0%" in text
     assert "layer to 50.0% to 20.0% to 10.0% gru.w -" in text
     assert page.count("<polyline") == 2
     assert ("knee, the essential sparsity, is at" in text) != ("has no knee" in text)
