@@ -1,4 +1,4 @@
-"""The compiled library beside ONNX Runtime, and beside PyTorch where a PyTorch model is given."""
+"""The compiled library beside ONNX Runtime and PyTorch, or beside another artifact."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def bench_model(
 
     Args:
         dist: The artifact.
-        against: An ONNX file, a .pt2 or `package.module:factory`; None: the artifact's model.onnx.
+        against: An ONNX file, a .pt2, `package.module:factory`, or the folder of another artifact
+            with the same inputs and outputs; None: the artifact's model.onnx.
         target: Which target; None: this machine's.
         rounds: Interleaved rounds.
         calls: Steps per round and side.
@@ -91,14 +92,22 @@ def bench_model(
     """
     model = load(dist, target)
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
-        reference = source.open_reference(against or str(dist / "model.onnx"), Path(folder))
-        whole = _whole(model, reference)
-        work = frames.recorded(dist, model, whole=whole)
+        artifact = _artifact(against)
+        if artifact is not None:
+            other = _twin(model, load(artifact, target), artifact)
+            whole, exact = not model.has_step, not (compressed(dist) or compressed(artifact))
+            work = frames.recorded(dist, model, whole=whole)
+            beside: dict[str, Side] = {artifact.name: Compiled(other, work)}
+        else:
+            reference = source.open_reference(against or str(dist / "model.onnx"), Path(folder))
+            whole, exact = _whole(model, reference), not compressed(dist)
+            work = frames.recorded(dist, model, whole=whole)
+            beside = _others(model, reference, work, dist)
         ours = Compiled(model, work)
-        sides: dict[str, Side] = {"edgeseq": ours, **_others(model, reference, work, dist)}
+        sides: dict[str, Side] = {"edgeseq": ours, **beside}
         if whole:
             calls = max(1, calls // (work.steps or 1))
-        difference = _same(sides, 1 if whole else calls, exact=not compressed(dist))
+        difference = _same(sides, 1 if whole else calls, exact=exact)
         timings = harness.interleave(sides, rounds, calls, progress)
         single = min(calls, SINGLE)
         latency, cold = harness.single_calls(sides, -(-rounds // 3), single, -(-rounds // 3))
@@ -122,8 +131,26 @@ def bench_model(
         bandwidth=_bandwidth(weights),
         difference=difference,
         processor_share=timings.processor_share,
-        versions={p: importlib.metadata.version(p) for p in _packages(sides)},
+        versions={p: importlib.metadata.version(p) for p in _packages(sides, artifact)},
     )
+
+
+def _artifact(against: str | None) -> Path | None:
+    """The folder of another artifact, where that is what is named."""
+    folder = Path(against) if against else None
+    return folder if folder and (folder / "manifest.json").is_file() else None
+
+
+def _twin(model: Model, other: Model, folder: Path) -> Model:
+    """Return the other model, which must be called as this one is."""
+    for mine, theirs in ((model.inputs, other.inputs), (model.outputs, other.outputs)):
+        if [str(t) for t in mine] != [str(t) for t in theirs] or model.has_step != other.has_step:
+            raise UsageError(
+                f"'{folder}' is called in another way than '{model.name}'",
+                why=f"it has {', '.join(map(str, theirs))}; here are {', '.join(map(str, mine))}",
+                fix="give an artifact of the same model, compiled with the same shapes",
+            )
+    return other
 
 
 def _whole(model: Model, reference: source.Reference) -> bool:
@@ -232,5 +259,6 @@ def _bandwidth(footprint: int) -> float | None:
         return None
 
 
-def _packages(sides: Mapping[str, Any]) -> list[str]:
-    return ["edgeseq", "numpy", *(name for name in sides if name != "edgeseq")]
+def _packages(sides: Mapping[str, Any], artifact: Path | None) -> list[str]:
+    own = ["edgeseq", "numpy"]
+    return own if artifact else [*own, *(name for name in sides if name != "edgeseq")]

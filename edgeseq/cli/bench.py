@@ -26,7 +26,9 @@ def bench() -> None:
 @bench.command()
 @click.argument("dist", type=click.Path(path_type=Path))
 @click.option(
-    "--against", metavar="MODEL", help="What it was compiled from; default: its model.onnx."
+    "--against",
+    metavar="MODEL",
+    help="What it was compiled from, or another DIST; default: its model.onnx.",
 )
 @click.option("--target", metavar="NAME", help="Default: this machine's; wasm runs in Node.")
 @click.option(
@@ -51,7 +53,9 @@ def model(
     steps: int,
     as_json: bool,
 ) -> None:
-    """Time DIST beside the model it was compiled from: one thread, batch as compiled.
+    """Time DIST beside the model it was compiled from, or beside another DIST: one thread.
+
+    The batch is as compiled.
 
     In every round each side takes its steps in turn, states fed back, on the inputs recorded in
     the artifact. The compiled library is called from C, ONNX Runtime through IOBinding. Times are

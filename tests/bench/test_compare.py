@@ -17,7 +17,7 @@ from edgeseq.bench.compiled import Compiled
 from edgeseq.bench.frames import recorded
 from edgeseq.errors import NumericsError, UsageError
 from edgeseq.options import CompileOptions
-from edgeseq.runtime import load
+from edgeseq.runtime import host_target, load
 
 Small = tuple[Path, Path]
 
@@ -34,6 +34,24 @@ def test_a_report_on_a_model_with_state(small: Small, source: str) -> None:
     assert report.weight_bytes == 0 or report.bandwidth
     assert (report.call, report.called_from, report.rounds) == ("step", "C", 3)
     json.dumps(dataclasses.asdict(report))
+
+
+def test_beside_another_artifact(small: Small, wrong: Path, tmp_path: Path) -> None:
+    file, dist = small
+    options = CompileOptions(tmp_path / "portable", (host_target(),), consts={"gain": 0.5})
+    api.compile_model(str(file), options)
+    report = bench_model(dist, str(options.output), rounds=2, calls=20)
+    assert report.microseconds.keys() == {"edgeseq", "portable"}
+    assert report.against == str(options.output)
+    assert report.difference["portable"] < 1e-5
+    options = dataclasses.replace(options, output=tmp_path / "wrong")
+    api.compile_model(str(wrong), options)
+    with pytest.raises(NumericsError, match="edgeseq and wrong differ after 20 calls"):
+        bench_model(dist, str(options.output), rounds=1, calls=20)
+    options = dataclasses.replace(options, output=tmp_path / "split", stream=False)
+    api.compile_model(str(file), options)
+    with pytest.raises(UsageError, match="called in another way than 'small'"):
+        bench_model(dist, str(options.output), rounds=1, calls=20)
 
 
 def test_other_numbers_are_refused(small: Small, wrong: Path) -> None:
