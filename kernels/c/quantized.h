@@ -78,16 +78,15 @@ ES_FN void es_dot_end(const es_part *p, const int how, int gate, int lane, es_i 
 /* Few accumulators would wait for each other's latency. */
 ES_FN int es_dot_phases(const int accs) { return accs >= 6 ? 1 : accs >= 3 ? 2 : 4; }
 
-/* R rows, G gates from `from` on, V vectors of outputs from `lane` on. */
+/* R rows, G gates from `from` on, V vectors of outputs from `lane` on; rest: es_row_rest of each row. */
 ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p, int from,
-                         int lane, const es_rows_i8 *m) {
+                         int lane, const es_rows_i8 *m, const es_i *rest) {
   const int phases = es_dot_phases(R * G * V), step = p->gates * p->width * 4;
   const int how = ES_DOT_HOW(p);
   const int gate = p->width * 4;
   const int8_t *w = p->w + from * gate + lane * 4;
-  es_i acc[4][ES_DOT_ACCS], rest[ES_TILE_ROWS];
+  es_i acc[4][ES_DOT_ACCS];
   int k = 0;
-  ES_UNROLL for (int r = 0; r < R; r++) rest[r] = es_iset(0);
   ES_UNROLL for (int i = 0; i < R * G * V; i++) {
     acc[0][i] = es_dot_start(p, how, from + i / V % G, lane + i % V * ES_W);
     ES_UNROLL for (int f = 1; f < phases; f++) acc[f][i] = es_iset(0);
@@ -96,7 +95,6 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
     ES_UNROLL for (int f = 0; f < phases; f++, w += step) {
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + (k + f) * 4);
-        rest[r] = es_dot_rest(rest[r], x, how);
         ES_UNROLL for (int i = 0; i < G * V; i++) {
           es_i *to = &acc[f][r * G * V + i];
           *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, how);
@@ -108,7 +106,6 @@ ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p
     ES_LOOP for (; k < p->quads; k++, w += step) {
       ES_UNROLL for (int r = 0; r < R; r++) {
         const es_quad x = es_load_quad(m->x + r * m->ldx + k * 4);
-        rest[r] = es_dot_rest(rest[r], x, how);
         ES_UNROLL for (int i = 0; i < G * V; i++) {
           es_i *to = &acc[0][r * G * V + i];
           *to = es_dot(*to, w + i / V * gate + i % V * ES_W * 4, x, how);
@@ -182,10 +179,14 @@ ES_FN int es_dot_vecs(const int width, const int accs) {
 ES_FN void es_dense_rows(const int R, const int G, const es_part *p, int from,
                          const es_rows_i8 *m) {
   const int V = es_dot_vecs(ES_PANEL, R * G);
+  es_i rest[ES_TILE_ROWS];
+  ES_UNROLL for (int r = 0; r < R; r++) rest[r] =
+      es_row_rest(m->x + r * m->ldx, p->quads, ES_DOT_HOW(p));
   if (p->width == ES_PANEL)
-    ES_LOOP for (int j = 0; j < ES_PANEL; j += V * ES_W) es_dense_tile(R, G, V, p, from, j, m);
+    ES_LOOP for (int j = 0; j < ES_PANEL; j += V * ES_W)
+        es_dense_tile(R, G, V, p, from, j, m, rest);
   else
-    ES_LOOP for (int j = 0; j < p->width; j += ES_W) es_dense_tile(R, G, 1, p, from, j, m);
+    ES_LOOP for (int j = 0; j < p->width; j += ES_W) es_dense_tile(R, G, 1, p, from, j, m, rest);
 }
 
 ES_FN void es_sparse_rows(const int R, const int G, const int width, const es_part *p, int from,

@@ -147,6 +147,14 @@ ES_FN es_i es_dot_rest(es_i rest, es_quad x, const int wide) {
   const es_i sums = wasm_i16x8_relaxed_dot_i8x16_i7x16(es_below(x), wasm_i8x16_abs(x));
   return wide ? rest : wasm_i32x4_sub(rest, wasm_i32x4_dot_i16x8(sums, wasm_i16x8_const_splat(1)));
 }
+ES_FN es_i es_row_rest(const uint8_t *q, int quads, const int wide) {
+  es_i rest = es_iset(0);
+  int k = 0;
+  ES_LOOP for (; k + 4 <= quads; k += 4) rest = es_dot_rest(rest, wasm_v128_load(q + k * 4), wide);
+  ES_LOOP for (; k < quads; k++) rest = es_dot_rest(rest, wasm_v128_load32_zero(q + k * 4), wide);
+  rest = wasm_i32x4_add(rest, wasm_i32x4_shuffle(rest, rest, 2, 3, 0, 1));
+  return wasm_i32x4_add(rest, wasm_i32x4_shuffle(rest, rest, 1, 0, 3, 2));
+}
 #else
 /*
  * Sign-extending sixteen weights takes three operations. The even ones shifted up, and the odd ones as
