@@ -175,6 +175,8 @@ class _Walk:
         self.symbols = {name: _symbol(prefix, i, name) for i, name in enumerate(sorted(functions))}
         self.kernels = {self.symbols[name]: schedule(f) for name, f in functions.items()}
         self.copies = {name: _copied_rows(f) for name, f in self.kernels.items()}
+        renaming = relax.analysis.has_reshape_pattern  # of any size, where rows are of known ones
+        self.renames = {self.symbols[name] for name, f in functions.items() if renaming(f)}
         self.env: dict[Any, Any] = {}
         self.calls: list[Call] = []
 
@@ -259,6 +261,8 @@ class _Walk:
                 rows = Rows.dense(_bytes(types[0]))
             return self.renamed(values[0], Size.of(offset), rows, dtype)
         reads = tuple(map(self.dense, values))
+        if name in self.renames:
+            return reads[0]
         writes = tuple(View(Buffer(_bytes(ty), str(ty.dtype))) for ty in types)
         extra = [a for a in value.args[1].fields if _is_scalar(a)]
         shapes = [ty for arg in tensors for ty in _fields(arg.ty)] + types

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+_PRODUCT = re.compile(r"\((.*) \* (\d+)\)")  # by a number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Size:
     """An integer: a number, or a C expression in the symbol when it is not known yet.
 
     The expression uses `+ - * /` on non-negative int64 values only, so that Python's `//` and C's
-    `/` agree, and is kept fully parenthesised.
+    `/` agree, and is kept fully parenthesised. A product has one number, which stands behind, so
+    that the bytes of `[T, 2, 32]` and of `[T, 64]` are equal.
     """
 
     constant: int
@@ -72,6 +76,10 @@ class Size:
             return right
         if sign == "*" and Size.of(0) in (self, right):
             return Size.of(0)
+        if sign == "*" and self.known:
+            return right * self
+        if sign == "*" and right.known and (product := _PRODUCT.fullmatch(self.c())):
+            return Size(0, f"({product[1]} * {int(product[2]) * right.constant})")
         return Size(0, f"({self.c()} {sign} {right.c()})")
 
     @property

@@ -44,3 +44,18 @@ def test_an_unknown_form_is_refused() -> None:
     var = tirx.Var("T", "int64")
     with pytest.raises(ValueError, match="is not supported"):
         Size.from_tir(tirx.min(var, tirx.IntImm("int64", 8)))
+
+
+def test_a_product_has_one_form() -> None:
+    assert T * 2 * 32 * 4 == Size.of(64) * (T * 4) == T * 256
+    assert (T + 1) * 2 * 3 == (T + 1) * 6
+    assert (T * 2 + 4) * 3 != (T * 6 + 4)
+
+
+@given(st.permutations([2, 3, 5, T]), st.integers(1, 5000))
+def test_the_order_of_factors_does_not_matter(factors: list[Size | int], t: int) -> None:
+    product = Size.of(1)
+    for factor in factors:
+        product = product * factor
+    assert product == T * 30
+    assert product.at({"T": t}) == 30 * t

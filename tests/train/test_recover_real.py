@@ -17,7 +17,7 @@ from edgeseq.frontends.states import mark_states
 from edgeseq.ir.patterns import Pattern
 from edgeseq.train import prunable
 from edgeseq.train.prunable import Matrix
-from edgeseq.train.recover import Settings, recover
+from edgeseq.train.recover import recover
 from edgeseq.train.targets import Gradual, Part
 from edgeseq.train.unroll import Unrolled
 from tests.train import dtln, mixtures
@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 HOP = 256
-STEPS = 1800  # ten minutes on two idle cores
+STEPS = 1200  # ten minutes on two idle cores
 
 
 def target(matrices: list[Matrix], pattern: str, density: float) -> Gradual:
@@ -87,8 +87,7 @@ def test_dtln(models_dir: Path) -> None:
     assert len(matrices) == 34
     noisy, _ = mixtures.make(False, 512, 4, 1)
     samples = [dtln.frames(row.numpy()) for row in noisy]
-    settings = Settings(streams=16, window=128)
-    done = recover(model, target(matrices, "16x1", 0.2), samples, STEPS, settings=settings)
+    done = recover(model, target(matrices, "16x1", 0.2), samples, STEPS)
     for file in (models_dir / "gtcrn/mix.wav", models_dir / "silero-vad/test.wav"):
         audio = read(file)
         near = mixtures.si_snr(enhance(done.model, audio), enhance(model, audio))
