@@ -1,4 +1,9 @@
-"""Reber strings, and the networks of a pruning study on them (arXiv 2407.20601)."""
+"""Reber strings, and the networks of a pruning study on them (arXiv 2407.20601).
+
+Strings are as in the data that the study published (innvariant/sparsity-experiments-2021): walks
+of ten letters and more, all different; those that are not of the grammar are walks of the same
+graph under other letters. A batch is padded behind, so that the answer has to be kept.
+"""
 
 from __future__ import annotations
 
@@ -14,85 +19,79 @@ from edgeseq.train.torch_slots import choose, slots
 
 Tensor = torch.Tensor
 
-_EDGES: dict[int, str] = {0: "B1", 1: "T2P3", 2: "S2X4", 3: "T3V5", 4: "X3S6", 5: "P4V6", 6: "E7"}
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-LENGTH = 32
+# Where each edge leads, by state; the letters of the edges, in the same order.
+_EDGES = {0: [1], 1: [2, 3], 2: [2, 4], 3: [3, 5], 4: [3, 6], 5: [4, 6], 6: [7]}
+_REBER = "B TP SX TV XS PV E"
+# Letters of strings that are none: the grammar's own in other places, and others.
+_OTHERS = (
+    "B PT SX TV XS PV E",
+    "B TP TV SX XS PV E",
+    "B TP SX TV PV XS E",
+    "B TP XS VT XS PV E",
+    "B MN OQ WV UR ZY E",
+    "B MN OQ CA UR FD E",
+    "B QO MN CA UR FD E",
+    "B AC DF JI HG LK E",
+)
+SHORTEST = 10
 
 
-def walk(random: random.Random) -> str:
-    """Return a string of the grammar."""
-    state, text = 0, ""
+def walk(random: random.Random, letters: str = _REBER) -> str:
+    """Return the letters of a walk; by default a string of the grammar."""
+    state, text, named = 0, "", letters.split()
     while state != 7:
-        edges = _EDGES[state]
-        pick = 2 * random.randrange(len(edges) // 2)
-        text += edges[pick]
-        state = int(edges[pick + 1])
+        edge = random.randrange(len(_EDGES[state]))
+        text += named[state][edge]
+        state = _EDGES[state][edge]
     return text
 
 
 def accepts(text: str) -> bool:
     """Whether a string is one of the grammar."""
-    state = 0
+    state, named = 0, _REBER.split()
     for letter in text:
-        edges = _EDGES.get(state, "")
-        place = edges[::2].find(letter)
-        if place < 0:
+        edge = named[state].find(letter) if state < 7 else -1
+        if edge < 0:
             return False
-        state = int(edges[2 * place + 1])
+        state = _EDGES[state][edge]
     return state == 7
-
-
-def altered(random: random.Random) -> str:
-    """Return a walk with letters changed until it is none."""
-    text = walk(random)
-    while accepts(text):
-        place = random.randrange(len(text))
-        text = text[:place] + random.choice(_LETTERS) + text[place + 1 :]
-    return text
 
 
 @dataclasses.dataclass(frozen=True)
 class Strings:
-    """Codes `[count, LENGTH]`, padded in front, labels (1: of the grammar) and lengths."""
+    """Codes `[count, longest]`, zeros behind, labels (1: of the grammar) and lengths."""
 
     codes: Tensor
     labels: Tensor
     lengths: Tensor
 
-    def __getitem__(self, place: slice) -> Strings:
+    def __getitem__(self, place: slice | Tensor) -> Strings:
         return Strings(self.codes[place], self.labels[place], self.lengths[place])
 
-    def batches(
-        self, size: int, generator: torch.Generator | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield codes and labels of strings of one length each, so that nothing is padded."""
-        order = torch.arange(len(self.codes))
-        if generator is not None:
-            order = torch.randperm(len(order), generator=generator)
-        groups = [
-            group
-            for length in self.lengths.unique()
-            for group in order[self.lengths[order] == length].split(size)
-        ]
-        if generator is not None:
-            places = torch.randperm(len(groups), generator=generator).tolist()
-            groups = [groups[place] for place in places]
-        for group in groups:
-            length = int(self.lengths[group[0]])
-            yield self.codes[group, LENGTH - length :], self.labels[group]
+    def cut(self) -> Tensor:
+        """Return codes up to the longest of these strings."""
+        return self.codes[..., : int(self.lengths.max())]
+
+    def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Strings]:
+        """Yield batches in order, or in random order."""
+        count = len(self.codes)
+        order = (
+            torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        )
+        for places in order.split(size):
+            yield self[places]
 
 
 def data(count: int, seed: int) -> Strings:
-    """Return strings; every second one is of the grammar."""
-    source = random.Random(seed)
-    texts: list[str] = []
+    """Return strings that all differ; every second one is of the grammar."""
+    source, texts = random.Random(seed), dict[str, None]()
     while len(texts) < count:
-        text = walk(source) if len(texts) % 2 else altered(source)
-        if len(text) <= LENGTH:
-            texts.append(text)
-    codes = [[0] * (LENGTH - len(text)) + [ord(letter) for letter in text] for text in texts]
+        text = walk(source, _REBER if len(texts) % 2 else source.choice(_OTHERS))
+        if len(text) >= SHORTEST and accepts(text) == len(texts) % 2:
+            texts[text] = None
+    codes = [torch.tensor([ord(letter) for letter in text]) for text in texts]
     return Strings(
-        torch.tensor(codes),
+        nn.utils.rnn.pad_sequence(codes, batch_first=True),
         torch.tensor([i % 2 for i in range(count)]),
         torch.tensor([len(text) for text in texts]),
     )
@@ -131,8 +130,8 @@ class Judge(nn.Module):
 def train(model: Judge, optimizer: torch.optim.Optimizer, strings: Strings, seed: int) -> None:
     """One epoch in batches of 32, gradients clipped at 5."""
     generator = torch.Generator().manual_seed(seed)
-    for codes, labels in strings.batches(32, generator):
-        loss = nn.functional.cross_entropy(model(codes), labels)
+    for batch in strings.batches(32, generator):
+        loss = nn.functional.cross_entropy(model(batch.cut()), batch.labels)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -143,8 +142,8 @@ def accuracy(model: Judge, strings: Strings) -> float:
     """Return the share judged rightly."""
     right = 0
     with torch.no_grad():
-        for codes, labels in strings.batches(1024):
-            right += int((model(codes).argmax(1) == labels).sum())
+        for batch in strings.batches(32):
+            right += int((model(batch.cut()).argmax(1) == batch.labels).sum())
     return right / len(strings.labels)
 
 
