@@ -97,7 +97,7 @@ def bench_model(
             other = _twin(model, load(artifact, target), artifact)
             whole, exact = not model.has_step, not (compressed(dist) or compressed(artifact))
             work = frames.recorded(dist, model, whole=whole)
-            beside: dict[str, Side] = {artifact.name: Compiled(other, work)}
+            beside: dict[str, Side] = {f"{artifact.name}/": Compiled(other, work)}
         else:
             reference = source.open_reference(against or str(dist / "model.onnx"), Path(folder))
             whole, exact = _whole(model, reference), not compressed(dist)
