@@ -15,7 +15,7 @@ from edgeseq.train.torch_gradual import GradualPruner
 from edgeseq.train.torch_slots import choose, slots
 from tests.train import charlm
 
-STEPS = {"generated": 400, "licences": 1000}
+STEPS = {"generated": 400, "licences": 3000}
 
 
 def fit(text: torch.Tensor, prune: bool, seed: int, steps: int, hidden: int) -> charlm.Model:
