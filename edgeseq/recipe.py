@@ -109,22 +109,15 @@ def _number(name: str, value: object) -> bool | int | float:
     return value
 
 
-def _name(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"'{name}' must name an output")
-    return value
+def _text(says: str) -> Callable[[str, object], str]:
+    """Entries that are texts; `says` what another one must be."""
 
+    def check(name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError(says.format(name))
+        return value
 
-def _command(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"the compiler of '{name}' must be a command")
-    return value
-
-
-def _scheme(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"the scheme of '{name}' must be a text such as 'int8'")
-    return value
+    return check
 
 
 def _float(value: object, _: Path) -> float:
@@ -160,11 +153,11 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "shape": _table(_shape),
     "dim": _table(_range),
     "const": _table(_number),
-    "state": _table(_name),
+    "state": _table(_text("'{}' must name an output")),
     "stream": _bool,
     "name": _string,
     "isa": _string,
-    "cc": _table(_command),
+    "cc": _table(_text("the compiler of '{}' must be a command")),
     "threads": _typed(int, "a whole number"),
     "force": _bool,
     "cache": _bool,
@@ -185,7 +178,7 @@ KEYS: Mapping[str, Callable[[object, Path], Any]] = {
     "recover-schedule": _string,
     "checkpoint": _path,
     "quantize": _string,
-    "scheme": _table(_scheme),
+    "scheme": _table(_text("the scheme of '{}' must be a text such as 'int8'")),
     "activations": _string,
     "observer": _string,
     "rounding": _string,

@@ -94,7 +94,8 @@ def bench_model(
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
         artifact = _artifact(against)
         if artifact is not None:
-            other = _twin(model, load(artifact, target), artifact)
+            other = load(artifact, target)
+            _check_alike(model, other, artifact)
             whole, exact = not model.has_step, not (compressed(dist) or compressed(artifact))
             work = frames.recorded(dist, model, whole=whole)
             beside: dict[str, Side] = {f"{artifact.name}/": Compiled(other, work)}
@@ -141,8 +142,8 @@ def _artifact(against: str | None) -> Path | None:
     return folder if folder and (folder / "manifest.json").is_file() else None
 
 
-def _twin(model: Model, other: Model, folder: Path) -> Model:
-    """Return the other model, which must be called as this one is."""
+def _check_alike(model: Model, other: Model, folder: Path) -> None:
+    """Refuse an artifact that is not called as this one is."""
     for mine, theirs in ((model.inputs, other.inputs), (model.outputs, other.outputs)):
         if [str(t) for t in mine] != [str(t) for t in theirs] or model.has_step != other.has_step:
             raise UsageError(
@@ -150,7 +151,6 @@ def _twin(model: Model, other: Model, folder: Path) -> Model:
                 why=f"it has {', '.join(map(str, theirs))}; here are {', '.join(map(str, mine))}",
                 fix="give an artifact of the same model, compiled with the same shapes",
             )
-    return other
 
 
 def _whole(model: Model, reference: source.Reference) -> bool:

@@ -53,13 +53,12 @@ def model(
     steps: int,
     as_json: bool,
 ) -> None:
-    """Time DIST beside the model it was compiled from, or beside another DIST: one thread.
+    """Time DIST beside the model it was compiled from, or beside another DIST.
 
-    The batch is as compiled.
-
-    In every round each side takes its steps in turn, states fed back, on the inputs recorded in
-    the artifact. The compiled library is called from C, ONNX Runtime through IOBinding. Times are
-    processor time; single calls, p99 and those with cold caches, are timed by the wall clock.
+    One thread, batch as compiled. In every round each side takes its steps in turn, states fed
+    back, on the inputs recorded in the artifact. The compiled library is called from C, ONNX
+    Runtime through IOBinding. Times are processor time; single calls, p99 and those with cold
+    caches, are timed by the wall clock.
     """
     if target == "wasm":
         from edgeseq.cli import _web

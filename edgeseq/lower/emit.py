@@ -52,10 +52,8 @@ def emit(
         raise UsageError(f"target '{target.name}' has no level '{isa}'", fix=f"--isa: {known}")
     with tempfile.TemporaryDirectory(prefix="edgeseq-") as temporary:
         work = Path(temporary)
-        if target.form is Form.WASM:
-            names = _emit_wasm(lowered, target, levels, work, compiler)
-        else:
-            names = _emit_native(lowered, target, levels, work, compiler)
+        compiling = _Compiling(lowered, target, levels, work, compiler)
+        names = (_emit_wasm if target.form is Form.WASM else _emit_native)(compiling)
         for name in names:
             (folder / name).write_bytes((work / name).read_bytes())
     if target.package:
@@ -94,15 +92,9 @@ def _pool(lowered: Lowered, folder: Path) -> list[str]:
     return [name]
 
 
-def _emit_native(
-    lowered: Lowered,
-    target: Target,
-    levels: Sequence[Isa],
-    work: Path,
-    compiler: Compiler | None,
-) -> list[str]:
+def _emit_native(compiling: _Compiling) -> list[str]:
+    lowered, target, work = compiling.lowered, compiling.target, compiling.work
     m = lowered.interface.name
-    compiling = _Compiling(lowered, target, levels, work, compiler)
     (work / "weights.bin").write_bytes(lowered.weights.blob() or bytes(64))
     compiling.source(f"{m}_weights", blob.included(f"{m}_weights", target.triple))
     objects = compiling.everything()
@@ -118,23 +110,18 @@ def _emit_native(
     return [*names, *pool]
 
 
-def _emit_wasm(
-    lowered: Lowered,
-    target: Target,
-    levels: Sequence[Isa],
-    work: Path,
-    compiler: Compiler | None,
-) -> list[str]:
+def _emit_wasm(whole: _Compiling) -> list[str]:
     """One module per level: the first is `<m>.wasm`. The weights are read into its memory."""
+    lowered, work = whole.lowered, whole.work
     m = lowered.interface.name
     weights = lowered.weights.blob() or bytes(64)
     (work / f"{m}.weights.bin").write_bytes(weights)
     names = [f"{m}.weights.bin"]
-    for level in levels:
-        compiling = _Compiling(lowered, target, [level], work, compiler)
+    for level in whole.levels:
+        compiling = dataclasses.replace(whole, levels=[level])
         compiling.source(f"{m}_weights", blob.reserved(f"{m}_weights", weights))
         objects = compiling.everything()
-        name = f"{m}.wasm" if level is target.isas[0] else f"{m}.{level.level}.wasm"
+        name = f"{m}.wasm" if level is whole.target.isas[0] else f"{m}.{level.level}.wasm"
         visible = [*exports(lowered), f"{m}_weights", f"{m}_weights_differ", "__heap_base"]
         compiling.tools.wasm(objects, name, visible)
         names.append(name)

@@ -170,9 +170,9 @@ def _better_float(layer: Layer) -> str:
     """Why a product gains nothing from integers; an empty text where it does."""
     if layer.kind != LINEAR:
         return ""
-    ((_, data),) = layer.weights()
-    if filter_banks.kind(data) == filter_banks.BANDS:
+    if filter_banks.BANDS in layer.why_float:
         return _SPARSE
+    ((_, data),) = layer.weights()
     rows = math.prod(d for d in list(layer.x.shape or ())[:-1] if isinstance(d, int))
     return _AS_FAST if rows >= _SEVERAL and is_small(layer.matrix(data), 1) else ""
 
