@@ -78,7 +78,7 @@ ES_FN void es_dot_end(const es_part *p, const int how, int gate, int lane, es_i 
 /* Few accumulators would wait for each other's latency. */
 ES_FN int es_dot_phases(const int accs) { return accs >= 6 ? 1 : accs >= 3 ? 2 : 4; }
 
-/* R rows, G gates from `from` on, V vectors of outputs from `lane` on; rest: es_row_rest of a row. */
+/* R rows, G gates from `from` on, V vectors of outputs from `lane` on; rest: es_row_rest of each. */
 ES_FN void es_dense_tile(const int R, const int G, const int V, const es_part *p, int from,
                          int lane, const es_rows_i8 *m, const es_i *rest) {
   const int phases = es_dot_phases(R * G * V), step = p->gates * p->width * 4;
