@@ -320,6 +320,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
     name = artifact.check_name(options.name) if options.name else artifact.default_name(spec)
     with _staged(options.output) as folder:
         original, records = _prepare(imported.model, options, folder, progress)
+        given = _samples(original, options)
         pruning, rounding, dense = options, options, None
         sections: list[str] = []
         if options.sparse.asked and options.sparse.recover:
@@ -350,7 +351,7 @@ def _compile(imported: Imported, options: CompileOptions, progress: Progress) ->
             folder,
             oracle=_oracle(imported, original, options),
             seed=options.seed,
-            sample_file=options.inputs,
+            given=given,
         )
         progress(Event("verify", f"vectors by {verify['oracle']}", time.perf_counter() - start))
         manifest = artifact.write_manifest(
@@ -407,6 +408,24 @@ def _compilers(options: CompileOptions, targets: Sequence[Target]) -> dict[str, 
         t.name: None if t.source_only else toolchain.find(t, options.cc.get(t.name))
         for t in targets
     }
+
+
+def _samples(model: ir.Model, options: CompileOptions) -> dict[str, Any]:
+    """Read what the verify vectors are recorded with, instead of random inputs.
+
+    The user's samples, or a stretch of the first recording to calibrate with: a model that was made
+    for recordings saturates on random numbers.
+    """
+    from edgeseq.train import calibration, windows
+    from edgeseq.validate import inputs, recording
+
+    if options.inputs is not None:
+        stepwise = calibration.is_stepwise(model)
+        return inputs.read(options.inputs, calibration.data_inputs(model), stacked=stepwise)
+    if not options.sparse.calibrate:
+        return {}
+    sample = calibration.first(options.sparse.calibrate, model)
+    return windows.loudest(sample, model, recording.length(model))
 
 
 def _check_threads(options: CompileOptions, targets: Sequence[Target]) -> None:

@@ -75,7 +75,7 @@ edgeseq compile model.onnx --sparsity 0.9 --pattern 16x1 --calibrate clips/ --re
     "--inputs",
     type=click.Path(path_type=Path),
     metavar="FILE.npz",
-    help="Sample inputs to record in the verify vectors.",
+    help="Sample inputs of the verify vectors; default: from --calibrate, or random.",
 )
 @_sparsity.flags
 @_quantization.flags

@@ -40,7 +40,7 @@ def load(paths: Sequence[str | Path], model: ir.Model) -> list[Sample]:
     Raises:
         UsageError: nothing there, not readable, or not what the model takes; names the file.
     """
-    files = list(dict.fromkeys(file for path in paths for file in _files(str(path))))
+    files = _all_files(paths)
     samples = [_read(file, model) for file in files]
     steps = sum(steps_of(sample, model) for sample in samples)
     if samples and steps < LEAST_STEPS:
@@ -51,6 +51,11 @@ def load(paths: Sequence[str | Path], model: ir.Model) -> list[Sample]:
             fix="give longer or more recordings",
         )
     return samples
+
+
+def first(paths: Sequence[str | Path], model: ir.Model) -> Sample:
+    """Read the first sample of those that `load` reads."""
+    return _read(_all_files(paths)[0], model)
 
 
 def synthetic(model: ir.Model, *, count: int = 4, steps: int = 100, seed: int = 0) -> list[Sample]:
@@ -93,6 +98,10 @@ def steps_of(sample: Sample, model: ir.Model) -> int:
     """
     stepwise = is_stepwise(model)
     return inputs.length_of(sample, data_inputs(model), stacked=stepwise) or 1
+
+
+def _all_files(paths: Sequence[str | Path]) -> list[Path]:
+    return list(dict.fromkeys(file for path in paths for file in _files(str(path))))
 
 
 def _files(path: str) -> Iterator[Path]:

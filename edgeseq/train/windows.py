@@ -47,12 +47,11 @@ class Windows:
         self._samples = samples
         self._lengths = [steps_of(sample, model) for sample in samples]
         self._axes = _axes(model)
+        self._goes_on = is_stepwise(model)
         self._streams = streams
-        self.steps = min(steps, *self._lengths) if self._axes is not None else steps
+        self.steps = min(steps, *self._lengths)
         self._random = np.random.default_rng(seed)
         self._place = [(0, self._lengths[0])] * streams  # at an end: each begins with a new sample
-        if is_stepwise(model):
-            self.steps = min(steps, *self._lengths)
 
     def next(self) -> Window:
         """Return the next window of every stream."""
@@ -60,14 +59,14 @@ class Windows:
         rows = []
         for stream in range(self._streams):
             sample, start = self._place[stream]
-            new = self._axes is not None or start + self.steps > self._lengths[sample]
+            new = not self._goes_on or start + self.steps > self._lengths[sample]
             if new:
                 sample = int(self._random.integers(len(self._samples)))
                 # Long recordings are begun anywhere, so that few of them still vary.
                 start = int(self._random.integers(self._lengths[sample] - self.steps + 1))
-                start = start if self._axes is not None or self._random.random() < 0.5 else 0
+                start = start if not self._goes_on or self._random.random() < 0.5 else 0
             fresh.append(new)
-            rows.append(self._cut(self._samples[sample], start, self._lengths[sample]))
+            rows.append(_cut(self._samples[sample], self._axes, start, self.steps))
             self._place[stream] = (sample, start + self.steps)
         inputs = {name: self._together([row[name] for row in rows]) for name in rows[0]}
         return Window(inputs, torch.tensor(fresh))
@@ -81,23 +80,35 @@ class Windows:
         self._place = [(int(sample), int(start)) for sample, start in state["place"]]
         self._random.bit_generator.state = state["random"]
 
-    def _cut(self, sample: Sample, start: int, length: int) -> Sample:
-        cut = {}
-        for name, array in sample.items():
-            axis = 0 if self._axes is None else self._axes.get(name)
-            if axis is not None and array.shape[axis] == length:
-                array = array.take(range(start, start + self.steps), axis)
-            cut[name] = array
-        return cut
-
     def _together(self, arrays: list[Any]) -> torch.Tensor:
-        stacked = torch.from_numpy(np.stack(arrays, 1 if self._axes is None else 0))
-        return stacked if self._axes is None else stacked.unsqueeze(0)
+        stacked = torch.from_numpy(np.stack(arrays, 1 if self._goes_on else 0))
+        return stacked if self._goes_on else stacked.unsqueeze(0)
 
 
-def _axes(model: ir.Model) -> dict[str, int] | None:
-    """Return the time axis of each input that has one; None for a step model."""
+def loudest(sample: Sample, model: ir.Model, steps: int) -> Sample:
+    """Return the steps in a row whose floats have the largest power; all of a shorter sample."""
+    length = steps_of(sample, model)
+    steps = min(steps, length)
+    axes = _axes(model)
+    power = np.zeros(length)
+    for name, axis in axes.items():
+        if sample[name].dtype.kind == "f":
+            rows = np.moveaxis(sample[name], axis, 0).reshape(length, -1)
+            power += np.square(rows, dtype=np.float64).mean(1)
+    sums = np.concatenate([[0.0], np.cumsum(power)])
+    return _cut(sample, axes, int(np.argmax(sums[steps:] - sums[:-steps])), steps)
+
+
+def _cut(sample: Sample, axes: dict[str, int], start: int, steps: int) -> Sample:
+    return {
+        name: array.take(range(start, start + steps), axes[name]) if name in axes else array
+        for name, array in sample.items()
+    }
+
+
+def _axes(model: ir.Model) -> dict[str, int]:
+    """Return the axis of time of each input that has one: the leading one for a step model."""
     if is_stepwise(model):
-        return None
+        return {str(v.name): 0 for v in data_inputs(model)}
     marked = [(v.name, facts.get(v, facts.TimeAxis)) for v in data_inputs(model)]
     return {str(name): time.axis for name, time in marked if time is not None}

@@ -33,6 +33,7 @@ class _Plan:
     """How a model is run: which inputs are fed, which are carried, and for how long."""
 
     fed: list[ir.Value]
+    given: Mapping[str, Array]
     states: dict[str, Array]
     pairs: dict[str, str]
     stacked: bool
@@ -61,7 +62,7 @@ def record(
     oracle: Oracle | None = None,
     steps: int = STEPS,
     seed: int = 0,
-    sample_file: Path | None = None,
+    given: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
     """Run the oracle and the reference, and write the vectors.
 
@@ -72,7 +73,7 @@ def record(
         steps: Time steps to record, within what the model allows; a model of single steps that
             carries nothing from one to the next gets a few.
         seed: Of the inputs that are not given.
-        sample_file: An .npz file with inputs by name.
+        given: Samples of some inputs or all, as `inputs.read` returns them.
 
     Returns:
         The `verify` section of the manifest.
@@ -80,8 +81,8 @@ def record(
     Raises:
         UsageError: the samples do not fit, or no input was found that gives finite outputs.
     """
-    plan = _plan(model, steps, sample_file)
-    run = _exact(model, oracle, plan, seed, sample_file)
+    plan = _plan(model, steps, given or {})
+    run = _exact(model, oracle, plan, seed)
     vectors = Vectors(run.fed, widened(run.outputs), widened(run.states))
     reference, rough = _reference(run.references, plan, run.fed)
     vectors.save(folder / FILE)
@@ -98,37 +99,44 @@ def record(
     }
 
 
+def length(model: ir.Model, steps: int = STEPS) -> int:
+    """Return how many steps are recorded where no samples say it."""
+    span = facts.get(model, facts.DimRange)
+    if span is not None:
+        return min(max(steps, span.low), span.high)
+    carries = any(facts.get(value, facts.State) for value in model.graph.inputs)
+    return steps if carries else min(steps, STEPS_WITHOUT_STATES)
+
+
 def _rounds(model: ir.Model) -> bool:
     """Whether the model, or a function that it calls, rounds to levels by itself."""
     graphs = [model.graph, *(function.graph for function in model.functions.values())]
     return any(node.op_type in _ROUNDING for graph in graphs for node in walk(graph))
 
 
-def _exact(
-    model: ir.Model, given: Oracle | None, plan: _Plan, seed: int, sample_file: Path | None
-) -> _Run:
-    """Run the given oracle; where it fails, or there is none, the interpreter.
+def _exact(model: ir.Model, oracle: Oracle | None, plan: _Plan, seed: int) -> _Run:
+    """Run this oracle; where it fails, or there is none, the interpreter.
 
     The user's module is measured by itself in float32: the graph would add the frontend's errors
     to the tolerance, and so hide them.
     """
     graph: _Makers = [lambda: OnnxRuntime(model), lambda: Interpreted(model, torch.float32)]
     notes = []
-    if given is not None:
-        own: _Makers = [given.in_own_type] if isinstance(given, PyTorch) else []
+    if oracle is not None:
+        own: _Makers = [oracle.in_own_type] if isinstance(oracle, PyTorch) else []
         try:
-            run = _run_finite(given, plan, seed, sample_file)
-            return _Run(given.name, own + graph, *run, [])
+            run = _run_finite(oracle, plan, seed)
+            return _Run(oracle.name, own + graph, *run, [])
         except EdgeseqError:
             raise
         except Exception as error:  # a module may do anything in float64; the graph remains
-            notes.append(f"{given.name} failed: {error}".splitlines()[0])
+            notes.append(f"{oracle.name} failed: {error}".splitlines()[0])
     interpreted = Interpreted(model)
-    run = _run_finite(interpreted, plan, seed, sample_file)
+    run = _run_finite(interpreted, plan, seed)
     return _Run(interpreted.name, graph, *run, notes)
 
 
-def _plan(model: ir.Model, steps: int, sample_file: Path | None) -> _Plan:
+def _plan(model: ir.Model, steps: int, given: Mapping[str, Array]) -> _Plan:
     pairs: dict[str, str] = {}
     states: dict[str, Array] = {}
     fed: list[ir.Value] = []
@@ -139,27 +147,19 @@ def _plan(model: ir.Model, steps: int, sample_file: Path | None) -> _Plan:
             continue
         pairs[str(value.name)] = state.output
         states[str(value.name)] = samples.initial_state(value)
-    span = facts.get(model, facts.DimRange)
-    stacked = span is None
-    if stacked and not states:
-        steps = min(steps, STEPS_WITHOUT_STATES)
-    if span is not None:
-        steps = min(max(steps, span.low), span.high)
-    if sample_file is not None:
-        given = samples.read(sample_file, fed, stacked=stacked)
-        steps = samples.length_of(given, fed, stacked=stacked) or steps
-    return _Plan(fed, states, pairs, stacked, steps)
+    stacked = facts.get(model, facts.DimRange) is None
+    steps = samples.length_of(given, fed, stacked=stacked) or length(model, steps)
+    return _Plan(fed, given, states, pairs, stacked, steps)
 
 
 def _run_finite(
-    oracle: Oracle, plan: _Plan, seed: int, sample_file: Path | None
+    oracle: Oracle, plan: _Plan, seed: int
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Run on inputs that give finite outputs: as they come, else positive ones."""
     bad: list[str] = []
     for positive in (False, True):
         fed = samples.make(plan.fed, plan.steps, stacked=plan.stacked, seed=seed, positive=positive)
-        if sample_file is not None:
-            fed |= samples.read(sample_file, plan.fed, stacked=plan.stacked)
+        fed |= plan.given
         outputs, states = roll(oracle, fed, plan.states, plan.pairs, stacked=plan.stacked)
         bad = [n for n, a in {**outputs, **states}.items() if not _finite(a)]
         if not bad:
@@ -167,7 +167,7 @@ def _run_finite(
     raise UsageError(
         f"the recorded run gives infinite or undefined values in {', '.join(bad)}",
         why="random inputs, positive ones too, lie outside what the model is made for"
-        if sample_file is None
+        if not plan.given
         else "the sample inputs lead there",
         fix="give inputs the model is made for: --inputs samples.npz",
     )

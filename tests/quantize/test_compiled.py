@@ -19,6 +19,7 @@ from edgeseq.lower.costs import Cost, CostTable, dumps
 from edgeseq.options import CompileOptions, QuantizeOptions
 from edgeseq.quantize.calibrate import Runner
 from edgeseq.runtime import host_target
+from edgeseq.validate import vectors
 
 Array = npt.NDArray[Any]
 
@@ -86,6 +87,10 @@ def test_a_stream_has_the_bits_of_the_graph(tmp_path: Path, sparse: bool, data: 
     assert {f"gru_i8{ending}", f"lstm_i8{ending}"} <= kernels
     assert any(k.startswith(("gemm_i8", "spmv_i8")) for k in kernels)
     assert (artifact.folder / "quantization.html").exists()
+
+    fed = vectors.load(artifact.folder / "verify/vectors.safetensors").inputs["x"]
+    clip = np.load(samples(tmp_path))["x"]
+    assert data == any(np.array_equal(clip[i : i + len(fed)], fed) for i in range(len(clip)))
 
     graph = ir.load(artifact.folder / "model.onnx")
     mark_states(graph)

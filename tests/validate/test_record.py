@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -119,31 +118,9 @@ def test_a_model_of_no_numbers_is_refused(tmp_path: Path) -> None:
 
 def test_samples_of_the_user_are_recorded(tmp_path: Path, loop_model: ir.Model) -> None:
     x = np.random.default_rng(0).normal(size=(12, 1, 3)).astype(np.float32)
-    np.savez(tmp_path / "mine.npz", x=x)
-    section = validate.record(loop_model, tmp_path, sample_file=tmp_path / "mine.npz")
+    section = validate.record(loop_model, tmp_path, given={"x": x})
     assert section["steps"] == 12
     np.testing.assert_array_equal(vectors.load(tmp_path / section["file"]).inputs["x"], x)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "words"),
-    [
-        ({"z": np.zeros((4, 1, 3))}, "holds 'z', which is no input"),
-        ({"x": np.zeros((4, 1, 5))}, r"has shape \[4, 1, 5\], the model takes \[T, 1, 3\]"),
-    ],
-)
-def test_samples_that_do_not_fit(
-    tmp_path: Path, loop_model: ir.Model, arrays: dict[str, Any], words: str
-) -> None:
-    np.savez(tmp_path / "mine.npz", **arrays)
-    with pytest.raises(UsageError, match=words):
-        validate.record(loop_model, tmp_path, sample_file=tmp_path / "mine.npz")
-
-
-def test_a_file_that_holds_no_samples(tmp_path: Path, loop_model: ir.Model) -> None:
-    (tmp_path / "mine.npz").write_text("no")
-    with pytest.raises(UsageError, match="cannot read sample inputs"):
-        validate.record(loop_model, tmp_path, sample_file=tmp_path / "mine.npz")
 
 
 class Leaky(torch.nn.Module):
