@@ -223,16 +223,22 @@ def activate(y: Array, act: int, slope: Array) -> Array:
             return y
 
 
+def windows(x: Array, sizes: Sizes) -> Array:
+    """What each output sees of x `[N, C, H, W]`: `[N, C, OH, OW, KH, KW]`."""
+    s = sizes
+    x = np.pad(x, ((0, 0), (0, 0), (s["PT"], s["PB"]), (s["PL"], s["PR"])))
+    span = (s["DH"] * (s["KH"] - 1) + 1, s["DW"] * (s["KW"] - 1) + 1)
+    found = np.lib.stride_tricks.sliding_window_view(x, span, axis=(2, 3))
+    return found[:, :, :: s["SH"], :: s["SW"], :: s["DH"], :: s["DW"]]
+
+
 def reference_conv(case: Case) -> dict[str, Array]:
     """float64 convolution as one product of windows and weights per group."""
     s, x = case.sizes, case.raw["x"].astype(np.float64)
     w = case.raw["w"].astype(np.float64)
     groups = s.get("G", s["C"])
-    x = np.pad(x, ((0, 0), (0, 0), (s["PT"], s["PB"]), (s["PL"], s["PR"])))
-    span = (s["DH"] * (s["KH"] - 1) + 1, s["DW"] * (s["KW"] - 1) + 1)
-    windows = np.lib.stride_tricks.sliding_window_view(x, span, axis=(2, 3))
-    windows = windows[:, :, :: s["SH"], :: s["SW"], :: s["DH"], :: s["DW"]]
-    by_group = windows.reshape(s["N"], groups, s["C"] // groups, *windows.shape[2:])
+    seen = windows(x, s)
+    by_group = seen.reshape(s["N"], groups, s["C"] // groups, *seen.shape[2:])
     per_group = w.reshape(groups, s["O"] // groups, *w.shape[1:])
     y = np.einsum("ngchwij,gocij->ngohw", by_group, per_group)
     return _finish(case, y.reshape(s["N"], s["O"], *y.shape[3:]))

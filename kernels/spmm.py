@@ -14,6 +14,8 @@ from edgeseq.kernels import _conv
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Kernel, Role, Sizes
 
 ROWS = (1, 4, 16)  # outputs of a block
+PANEL = 16
+FOUR = 4  # blocks of 16 that are multiplied at once
 SIZES = ("N", "O", "C", "P", "act", "x_ns", "x_cs", "y_ns", "y_cs", "blocks")
 
 
@@ -23,8 +25,8 @@ class Packed:
 
     Args:
         rows: Outputs of a block.
-        blocks: Stored blocks.
-        counts: uint16, the blocks of each panel of `rows` outputs.
+        blocks: Stored blocks, padding included.
+        counts: uint16, the blocks of each panel of `rows` outputs; of 16, a multiple of 4.
         index: uint16, the input of each block.
         w: `rows` weights of each block.
     """
@@ -52,14 +54,21 @@ def pack(w: Array, rows: int) -> Packed:
     full = np.pad(w.astype(np.float32), ((0, -outputs % rows), (0, 0)))
     blocks = full.reshape(-1, rows, inputs).transpose(0, 2, 1)  # [panel, input, output]
     alive = (blocks != 0).any(axis=2)
-    index = np.nonzero(alive)[1].astype(np.uint16)
+    counts = alive.sum(axis=1)
+    places = counts + (-counts % FOUR if rows == PANEL else 0)
+    order = np.arange(places.sum()) - np.repeat(np.cumsum(places) - places, places)
+    own = np.repeat(np.cumsum(counts) - counts, places)
+    padding = order >= np.repeat(counts, places)  # zeros for the last block's input again
+    from_list = own + np.where(padding, np.repeat(counts, places) - 1, order)
+    index = np.nonzero(alive)[1][from_list].astype(np.uint16)
+    values = np.where(padding[:, None], np.float32(0), blocks[alive][from_list])
     # One more than there are: no array is empty, and the last block may be read as a vector.
     return Packed(
         rows=rows,
         blocks=len(index),
-        counts=alive.sum(axis=1).astype(np.uint16),
+        counts=places.astype(np.uint16),
         index=np.append(index, np.uint16(0)),
-        w=np.append(blocks[alive].reshape(-1), np.zeros(_conv.PAD, np.float32)),
+        w=np.append(values.reshape(-1), np.zeros(_conv.PAD, np.float32)),
     )
 
 
@@ -68,7 +77,8 @@ def unpack(packed: Packed, outputs: int, inputs: int) -> Array:
     rows, blocks = packed.rows, packed.blocks
     dense = np.zeros((len(packed.counts), inputs, rows), np.float32)
     panel = np.repeat(np.arange(len(packed.counts)), packed.counts)
-    dense[panel, packed.index[:blocks]] = packed.w[: blocks * rows].reshape(blocks, rows)
+    values = packed.w[: blocks * rows].reshape(blocks, rows)
+    np.add.at(dense, (panel, packed.index[:blocks]), values)  # padding adds zeros
     return dense.transpose(0, 2, 1).reshape(-1, inputs)[:outputs]
 
 
@@ -99,16 +109,21 @@ def _placed(dense: Array, ns: int, cs: int) -> Array:
     return flat
 
 
-def reference(case: Case) -> dict[str, Array]:
-    """The product in float64 over the stored blocks alone: what is not stored hides a NaN."""
-    s = case.sizes
-    w, x, bias, slope = (case.raw[n].astype(np.float64) for n in ("w", "x", "bias", "slope"))
-    y = np.zeros((s["N"], s["O"], s["P"]))
-    rows = case.raw["rows"].item()
-    for o in range(s["O"]):
+def product(w: Array, x: Array, rows: int) -> Array:
+    """Return w [O, C] times x [N, C, P] over the stored blocks; what is not stored hides a NaN."""
+    y = np.zeros((len(x), len(w), x.shape[2]))
+    for o in range(len(w)):
         panel = w[o // rows * rows :][:rows]
         alive = np.nonzero((panel != 0).any(axis=0))[0]
-        y[:, o] = np.einsum("c,ncp->np", w[o, alive], x[:, alive]) + bias[o]
+        y[:, o] = np.einsum("c,ncp->np", w[o, alive], x[:, alive])
+    return y
+
+
+def reference(case: Case) -> dict[str, Array]:
+    """The product in float64."""
+    s = case.sizes
+    w, x, bias, slope = (case.raw[n].astype(np.float64) for n in ("w", "x", "bias", "slope"))
+    y = product(w, x, case.raw["rows"].item()) + bias[:, None]
     y = _conv.activate(y[:, :, None], s["act"], slope)[:, :, 0]
     return {"y": _placed(y, s["y_ns"], s["y_cs"])}
 

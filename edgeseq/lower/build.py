@@ -104,6 +104,7 @@ def lower(
     interface = describe(model, name, model_hash, modes, passes)
     if costing is not None:
         interface = dataclasses.replace(interface, threads=costing.threads)
+        costing = dataclasses.replace(costing, steps=modes.step)
     flat = scan_functions.inlined(model)
     programs: dict[str, program.Program] = {}
     reasons: dict[str, str] = {}

@@ -125,11 +125,13 @@ class Costing:
         table: Times of kernels.
         levels: Instruction sets that the code is compiled for, worst first.
         threads: Threads that may share a layer.
+        steps: Whether the model runs step by step, or only whole sequences.
     """
 
     table: CostTable
     levels: tuple[str, ...]
     threads: int = 1
+    steps: bool = True
 
 
 def _permutes(kernel: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.kernels import _conv, conv, conv_transpose, conv_w8
-from edgeseq.lower import pointwise, stored
+from edgeseq.lower import sparse_convolution, stored
 from edgeseq.lower.select import Array, Choice, Dim, Shapes, constant, only_user, size
 from edgeseq.lower.size import Size
 
@@ -49,22 +49,12 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     sizes = sizes_of(known, x, out)
     last = node if follower is None else follower
     packed_bias = _conv.pack_bias(outputs, bias, slope)
-    sparse = None if transposed else pointwise.offer(weight, known)
-    if sparse is not None:
-        sizes = pointwise.sizes_of(sizes, sparse.packed.blocks)
-        packed_sparse = sparse.packed
-        return Choice(
-            node=node,
-            kernel=sparse.kernel,
-            sizes={n: sizes[n] for n in sparse.kernel.sizes},
-            inputs=(node.inputs[0],),
-            consts=(packed_sparse.counts, packed_sparse.index, packed_sparse.w, packed_bias),
-            outputs=(last.outputs[0],),
-            covers=() if follower is None else (follower,),
-            why=sparse.why,
-            read_rows=pointwise.read_rows,
-            write_rows=pointwise.write_rows,
-        )
+    if not transposed:
+        length = 1 if shapes.costing.steps else USUAL_T
+        priced = known_sizes(node, x, weight.shape, activation, length)
+        sparse = sparse_convolution.offer(weight, known, priced, shapes.costing)
+        if sparse is not None:
+            return _without_zeros(node, follower, sparse, sizes, packed_bias)
     found = conv_transpose.choose(known) if transposed else conv.choose(known)
     kernel, why = found.kernel, found.reason
     packed = (
@@ -90,6 +80,29 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     kind = stored.was(node.inputs[1])
     why = f"{why}; {kind} weights as floats: {stored.AS_FLOATS}" if kind else why
     return dataclasses.replace(choice, why=why)
+
+
+def _without_zeros(
+    node: ir.Node,
+    follower: ir.Node | None,
+    offer: sparse_convolution.Offer,
+    sizes: Mapping[str, Size],
+    bias: Array,
+) -> Choice:
+    """The choice with a sparse kernel."""
+    own, packed = sparse_convolution.sizes_of(sizes, offer), offer.packed
+    return Choice(
+        node=node,
+        kernel=offer.kernel,
+        sizes={n: own[n] for n in offer.kernel.sizes},
+        inputs=(node.inputs[0],),
+        consts=(packed.counts, packed.index, packed.w, bias),
+        outputs=((follower or node).outputs[0],),
+        covers=() if follower is None else (follower,),
+        why=offer.why,
+        read_rows=sparse_convolution.read_rows if offer.pointwise else read_rows,
+        write_rows=sparse_convolution.write_rows if offer.pointwise else write_rows,
+    )
 
 
 def _by_levels(base: Choice, levels: stored.Levels, groups: int, bias: Array) -> Choice:
@@ -164,10 +177,11 @@ def known_sizes(
     x: tuple[Dim, ...],
     weight_shape: tuple[int, ...],
     activation: _conv.Activation,
+    length: int = USUAL_T,
 ) -> dict[str, int]:
-    """The kernel's int parameters, at the usual length where it is not known."""
+    """The kernel's int parameters, at this length where it is not known."""
     get = node.attributes.get_ints
-    x_shape = [d if isinstance(d, int) else size(d).at({"T": USUAL_T}) for d in x]
+    x_shape = [d if isinstance(d, int) else size(d).at({"T": length}) for d in x]
     common = {
         "strides": get("strides", ()),
         "dilations": get("dilations", ()),

@@ -16,10 +16,10 @@ import onnx_ir as ir
 from edgeseq.errors import UsageError
 from edgeseq.ir.patterns import Mask
 from edgeseq.kernels import _blocks, _formats
-from edgeseq.lower import work
-from edgeseq.lower.costs import CostTable
+from edgeseq.lower import sparse_convolution, work
+from edgeseq.lower.costs import Costing, CostTable
 from edgeseq.lower.formats import WORTH_A_LOOK, WORTH_A_LOOK_N_OF_M
-from edgeseq.train.prunable import INPUT, LINEAR, RECURRENT, Matrix
+from edgeseq.train.prunable import CONVOLUTION, INPUT, LINEAR, RECURRENT, Matrix
 
 Cost = Callable[[Mapping[Matrix, Mask]], float]
 
@@ -85,6 +85,8 @@ def _seconds(
         family, sizes = node.op_type.lower(), _cell(node)
     elif first.kind == LINEAR:
         family, sizes = "gemm", _product(node, first)
+    elif first.kind == CONVOLUTION and node.op_type == "Conv":
+        return _convolution(node, first, masks[first], Costing(table, tuple(levels)))
     else:
         return 0.0
     dense = f"{family}_f32"
@@ -144,6 +146,16 @@ def _product(node: ir.Node, matrix: Matrix) -> dict[str, int]:
     outputs, inputs = matrix.shape
     dims = _known(x)
     return {"M": max(math.prod(dims) // inputs, 1), "N": outputs, "K": inputs}
+
+
+def _convolution(node: ir.Node, matrix: Matrix, mask: Mask, costing: Costing) -> float:
+    """The time of a convolution for one step."""
+    rows = mask.astype(np.float32).reshape(len(mask), matrix.taps, -1)
+    weight = np.ascontiguousarray(rows.transpose(0, 2, 1))  # how the taps lie does not matter
+    image = [1, *_known(node.outputs[0])[2:]][-2:]
+    if len(_known(node.outputs[0])) not in (3, 4):
+        return 0.0
+    return sparse_convolution.seconds(weight, matrix.groups, (image[0], image[1]), costing) or 0.0
 
 
 def _known(value: ir.Value) -> list[int]:

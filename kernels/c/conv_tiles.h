@@ -48,6 +48,39 @@ struct es_post {
   int act;
 };
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector) && ES_W == 16
+#define ES_CONV_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#elif __has_builtin(__builtin_shufflevector) && ES_W == 8
+#define ES_CONV_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#elif __has_builtin(__builtin_shufflevector) && ES_W == 4
+#define ES_CONV_EVEN 0, 2, 4, 6
+#endif
+#endif
+
+/* Every second of 2 ES_W floats. */
+ES_FN es_v es_conv_even(const float *x) {
+#if defined(ES_CONV_EVEN)
+  return __builtin_shufflevector(es_load(x), es_load(x + ES_W), ES_CONV_EVEN);
+#else
+  float even[ES_W];
+  ES_UNROLL for (int k = 0; k < ES_W; k++) even[k] = x[2 * k];
+  return es_load(even);
+#endif
+}
+
+/* One row of every S-th input: n floats, of which [from, end) are copies and the rest zeros. Single
+ * floats at the ends: a masked store cannot be forwarded to the loads that soon follow. */
+ES_FN void es_conv_unpack_row(const int S, int n, int from, int end, const float *restrict x,
+                              float *restrict to) {
+  int l = from;
+  ES_LOOP for (int z = 0; z < from; z++) to[z] = 0.0f;
+  if (S == 2)
+    ES_LOOP for (; l + ES_W < end; l += ES_W) es_store(to + l, es_conv_even(x + 2 * l));
+  ES_LOOP for (; l < end; l++) to[l] = x[l * S];
+  ES_LOOP for (; l < n; l++) to[l] = 0.0f;
+}
+
 ES_FN int es_most(int a, int b) { return a > b ? a : b; }
 
 ES_FN struct es_post es_conv_post_at(struct es_post p, int o) {

@@ -24,7 +24,9 @@ def test_packed_weights_come_back(
     w = spmm.sparse(np.random.default_rng(seed), outputs, inputs, made, density)
     packed = spmm.pack(w, rows)
     assert np.array_equal(spmm.unpack(packed, outputs, inputs), w)
-    assert packed.blocks == spmm.stored(w, rows) == packed.counts.sum()
+    assert packed.blocks == packed.counts.sum()
+    most = spmm.stored(w, rows) + (3 * len(packed.counts) if rows == spmm.PANEL else 0)
+    assert spmm.stored(w, rows) <= packed.blocks <= most
 
 
 def test_a_weight_that_is_not_a_number_is_stored() -> None:

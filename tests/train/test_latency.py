@@ -76,6 +76,20 @@ def test_n_of_m_has_kernels_of_its_own(pattern, left):
     assert cost(masks(lstm, pattern, left)) == pytest.approx(left * cost(masks(lstm, pattern, 1.0)))
 
 
+@pytest.mark.parametrize("steps", [1, 40])
+def test_convolutions_leave_blocks_out(steps):
+    x, w = value("x", 1, 64, steps + 2), tensor("w", 96, 64, 3)
+    node = ir.node("Conv", [x, w], name="conv")
+    node.outputs[0].shape, node.outputs[0].name = ir.Shape([1, 96, steps]), "y"
+    node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    matrices = prunable.find(model([x], [node], node.outputs))
+    cost = latency.model(table())
+    whole = cost(masks(matrices, "16x1", 1.0))
+    assert whole > 0
+    assert cost(masks(matrices, "16x1", 0.1)) < 0.7 * whole
+    assert cost(masks(matrices, "16x1", 0.7)) == whole
+
+
 def test_rows_and_steps_of_a_node_count():
     one = costs.Cost(call=0.0, panel=0.0, load=0.0, mac=1e-9, near=0.0, far=0.0)
     priced = costs.CostTable("none", (0, 0), {"l": {"gemm_f32": one, "gru_f32": one}})
