@@ -112,7 +112,9 @@ def _words(blocks: Array, form: Format) -> Array:
     """Blocks [places, width] as words."""
     if form.element == "f32":
         return blocks.reshape(-1)
-    pairs = to_halves(blocks, form.element).reshape(-1, 2, form.width).transpose(0, 2, 1)
+    pairs = to_halves(blocks, form.element).reshape(-1, 2, form.width)
+    if form.element == "bf16":
+        pairs = pairs.transpose(0, 2, 1)
     return np.ascontiguousarray(pairs).reshape(-1).view(np.float32)
 
 
@@ -167,6 +169,8 @@ def _values(words: Array, form: Format) -> Array:
     """The blocks [places, width] in words."""
     if form.element == "f32":
         return words.reshape(-1, form.width)
-    halves = np.ascontiguousarray(words).view(np.uint16).reshape(-1, form.width, 2)
-    blocks = np.ascontiguousarray(halves.transpose(0, 2, 1)).reshape(-1, form.width)
+    halves = np.ascontiguousarray(words).view(np.uint16)
+    if form.element == "bf16":
+        halves = halves.reshape(-1, form.width, 2).transpose(0, 2, 1)
+    blocks = np.ascontiguousarray(halves).reshape(-1, form.width)
     return from_halves(blocks, form.element)

@@ -43,7 +43,10 @@ class Format:
 
 F32, BF16, F16 = Format("f32"), Format("bf16"), Format("f16")
 DENSE = (F32, BF16, F16)
-BLOCKS = tuple(Format(element, width) for element in ("f32", "bf16") for width in (16, 8))
+BLOCKS = (
+    *(Format(element, width) for element in ("f32", "bf16") for width in (16, 8)),
+    Format("f16", 16),
+)
 N_OF_M = tuple(Format(element, 16, window) for element in ("f32", "bf16") for window in (8, 16))
 SPARSE = BLOCKS + N_OF_M
 ALL = DENSE + SPARSE

@@ -64,12 +64,16 @@ class CostTable:
     def seconds(self, kernel: str, sizes: Mapping[str, int], level: str) -> float | None:
         """Return the time of a call, or None where the table does not have the kernel.
 
+        Kernels of float16 that were not measured have the price of bfloat16: as many bytes, and in
+        dense and sparse kernels the same conversion.
+
         Args:
             kernel: Name without `es_`, e.g. `gru_f32_b16x1`.
             sizes: Its int parameters.
             level: Instruction-set level, e.g. `x86-64-v3`.
         """
-        cost = self.levels.get(level, {}).get(kernel)
+        known = self.levels.get(level, {})
+        cost = known.get(kernel) or known.get(kernel.replace("_f16", "_bf16"))
         counts = work.of(kernel, sizes)
         return None if cost is None or counts is None else _time(cost, units(counts, self.caches))
 
@@ -82,7 +86,7 @@ class CostTable:
             options: (choice, kernel, sizes) each; the first is taken unless another is faster by
                 `MARGIN` at every level.
             levels: The instruction sets that the one choice is compiled for. Where none of them
-                was measured, the table's worst level stands in, but not for N:M kernels.
+                was measured, the table's worst level stands in. N:M kernels need all of them.
 
         Returns:
             The choice, and why: both times at the newest level.
@@ -96,8 +100,9 @@ class CostTable:
             known, instead = list(self.levels)[:1], f" in place of {', '.join(levels) or 'plain C'}"
         if not known or self.seconds(dense, dense_sizes, known[0]) is None:
             return first, f"the cost table has no time of {dense}"
+        strange = not levels or any(level not in self.levels for level in levels)
         times = [
-            [None if instead and _permutes(k) else self.seconds(k, s, level) for level in known]
+            [None if strange and _permutes(k) else self.seconds(k, s, level) for level in known]
             for _, k, s in options
         ]
         base = [t for t in times[0] if t is not None]

@@ -18,6 +18,7 @@ from edgeseq.kernels._family import Kernel, Role
 from edgeseq.kernels._formats import Format
 from edgeseq.lower.select import Array, Choice, Shapes, constant
 from edgeseq.lower.size import Size
+from edgeseq.lower.work import PANEL
 
 _HALVES = {ir.DataType.BFLOAT16: "bf16", ir.DataType.FLOAT16: "f16"}
 # The share of stored blocks from which on dense always wins. A block of N:M weights takes more
@@ -41,15 +42,15 @@ class Weight:
 
 def weight(value: ir.Value | None) -> Weight | None:
     """A float32 initializer, or a half that is cast to float32; None if it is neither."""
-    array = constant(value)
-    if array is not None:
-        return Weight(array, "f32")
     cast = None if value is None else value.producer()
-    if cast is None or cast.op_type != "Cast" or cast.domain:
-        return None
-    half = cast.inputs[0]
-    array, element = constant(half), _HALVES.get(half.dtype) if half is not None else None
-    if array is None or element is None or value is None or value.dtype != ir.DataType.FLOAT:
+    half = None if cast is None or cast.op_type != "Cast" or cast.domain else cast.inputs[0]
+    element = None if half is None or half.dtype is None else _HALVES.get(half.dtype)
+    if element is None:
+        array = constant(value)
+        return None if array is None else Weight(array, "f32")
+    # What a Cast makes is known, too, but it is the half that is stored.
+    array = constant(half)
+    if array is None or value is None or value.dtype != ir.DataType.FLOAT:
         return None
     return Weight(array.astype(np.float32), element)
 
@@ -65,9 +66,15 @@ def options(element: str, matrices: Sequence[Array]) -> list[Format]:
     left = sum(int(np.count_nonzero(m)) for m in matrices) / max(sum(m.size for m in matrices), 1)
     if left >= WORTH_A_LOOK:  # no format stores less than that
         return found
+    whole = WORTH_A_LOOK
     for form in _formats.SPARSE:
-        most = WORTH_A_LOOK_N_OF_M if form.window else WORTH_A_LOOK
-        if form.element == element and _share(matrices, form) < most:
+        if form.element != element:
+            continue
+        share = _share(matrices, form)
+        if form.width == PANEL and not form.window:
+            whole = min(whole, share)
+        # A block of N:M weights takes more instructions than one whose outputs share an input.
+        if share < (min(WORTH_A_LOOK_N_OF_M, whole) if form.window else WORTH_A_LOOK):
             found.append(form)
     return found
 

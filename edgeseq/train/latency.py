@@ -91,12 +91,16 @@ def _seconds(
         return 0.0
     dense = f"{family}_f32"
     options = [(dense, dense, sizes)]
-    for form in _formats.SPARSE:
+    least = math.inf
+    for form in _formats.SPARSE:  # as in `formats.options`
         if form.element != "f32":
             continue
         kernel = f"{'spmv' if family == 'gemm' else family}_{form.name}"
         blocks, whole = _blocks_left(kernel, sizes, masks, form)
-        if blocks < whole * (WORTH_A_LOOK_N_OF_M if form.window else WORTH_A_LOOK):
+        if form.width == work.PANEL and not form.window:
+            least = blocks
+        most = whole * (WORTH_A_LOOK_N_OF_M if form.window else WORTH_A_LOOK)
+        if blocks < (min(most, least) if form.window else most):
             each = -(-blocks // sizes.get("directions", 1))
             options.append((kernel, kernel, {**sizes, "blocks": each}))
     chosen, _ = table.cheapest(options, levels)

@@ -133,6 +133,8 @@ def test_the_worst_level_stands_in_for_one_that_was_not_measured() -> None:
     choice, why = table(**n_of_m).cheapest(free, ["neon"])  # permuting costs more there
     assert choice == "sparse"
     assert "gru_f32_nm8 not measured" in why
+    for levels in ([], [OLD, "neon"]):  # one choice is compiled for all of them
+        assert table(**n_of_m).cheapest(free, levels)[0] != "nm"
     nothing = CostTable("", (0, 0), {})
     assert nothing.cheapest(options(100), ["neon"])[0] == "dense"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -20,6 +21,7 @@ from edgeseq.options import CompileOptions
 from edgeseq.runtime import host_target
 
 LEVEL = "x86-64-v3"
+BF16 = ml_dtypes.bfloat16
 FLAT = Cost(**{f.name: 1e-9 for f in dataclasses.fields(Cost)})
 SLOW = Cost(**{f.name: 1e-7 for f in dataclasses.fields(Cost)})
 NAMES = [
@@ -48,7 +50,7 @@ def pruned(outputs: int, inputs: int, density: float, pattern: str, seed: int = 
 
 
 def model(
-    op: str, density: float, pattern: str = "16x1", *, half: bool = False, units: int = 48
+    op: str, density: float, pattern: str = "16x1", *, half: Any = None, units: int = 48
 ) -> onnx.ModelProto:
     """One layer of `op`, streaming where it is recurrent."""
     gates = {"GRU": 3, "LSTM": 4, "RNN": 1, "MatMul": 1}[op]
@@ -59,8 +61,8 @@ def model(
         weights = {"w": np.ascontiguousarray(parts[0].T)}
     nodes, initializers = [], []
     for name, array in weights.items():
-        if half:
-            array = array.astype(ml_dtypes.bfloat16)
+        if half is not None:
+            array = array.astype(half)
             nodes.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
             name = f"{name}.half"
         initializers.append(ir.to_proto(ir.tensor(array, name=name)))
@@ -135,14 +137,30 @@ def test_n_of_m_stays_dense_where_that_is_faster() -> None:
     assert "gru_f32_nm8" in choice.why
 
 
+def test_n_of_m_stores_less_than_blocks_or_is_not_looked_at() -> None:
+    choice = chosen(model("GRU", 0.2), table(gru_f32_b16x1=SLOW, gru_f32_b8x1=SLOW))
+    assert "_nm" not in choice.why
+
+
 def test_halves_stay_halves() -> None:
-    assert chosen(model("LSTM", 1.0, half=True), table()).kernel.name == "lstm_bf16"
-    assert chosen(model("LSTM", 0.2, half=True), table()).kernel.name == "lstm_bf16_b16x1"
-    assert chosen(model("MatMul", 1.0, half=True), table()).kernel.name == "gemm_bf16"
+    assert chosen(model("LSTM", 1.0, half=BF16), table()).kernel.name == "lstm_bf16"
+    assert chosen(model("LSTM", 0.2, half=BF16), table()).kernel.name == "lstm_bf16_b16x1"
+    assert chosen(model("MatMul", 1.0, half=BF16), table()).kernel.name == "gemm_bf16"
+    assert chosen(model("LSTM", 0.2, half=np.float16), table()).kernel.name == "lstm_f16_b16x1"
+
+
+def test_float16_has_the_prices_of_bfloat16_until_it_is_measured() -> None:
+    priced = table()
+    sizes = {"T": 1, "B": 1, "I": 32, "H": 48, "blocks": 100}
+    del priced.levels[LEVEL]["gru_f16"]
+    for form in ("", "_b16x1"):
+        halves = [priced.seconds(f"gru_{kind}{form}", sizes, LEVEL) for kind in ("f16", "bf16")]
+        assert halves[0] == halves[1]
+        assert halves[0]
 
 
 def test_halves_of_n_of_m_stay_halves() -> None:
-    assert chosen(model("GRU", 0.5, "2:4", half=True), table()).kernel.name == "gru_bf16_nm8"
+    assert chosen(model("GRU", 0.5, "2:4", half=BF16), table()).kernel.name == "gru_bf16_nm8"
 
 
 def test_without_a_table_nothing_is_sparse() -> None:
@@ -154,14 +172,15 @@ def test_without_a_table_nothing_is_sparse() -> None:
 @pytest.mark.parametrize(
     ("pattern", "half", "form"),
     [
-        ("16x1", False, "f32_b16x1"),
-        ("16x1", True, "bf16_b16x1"),
-        ("1:4", False, "f32_nm8"),
-        ("4:16", True, "bf16_nm16"),
+        ("16x1", None, "f32_b16x1"),
+        ("16x1", BF16, "bf16_b16x1"),
+        ("16x1", np.float16, "f16_b16x1"),
+        ("1:4", None, "f32_nm8"),
+        ("4:16", BF16, "bf16_nm16"),
     ],
 )
 def test_sparse_libraries_compute_the_same(
-    op: str, pattern: str, half: bool, form: str, tmp_path: Path
+    op: str, pattern: str, half: Any, form: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "table.json"
     file.write_text(dumps(table()))

@@ -103,14 +103,23 @@ def test_a_stream_has_the_bits_of_the_graph(tmp_path: Path, sparse: bool, data: 
         assert stream.state(state).tobytes() == want[f"{state}_out"][-1].tobytes()
 
 
-@pytest.mark.parametrize("scheme", ["w8", "w4g32", "bf16", "fp16"])
-def test_weights_alone_compile(tmp_path: Path, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "kernels"),
+    [
+        ("w8", {"gru_f32", "lstm_f32", "gemv_i8w"}),
+        ("w4g32", {"gru_f32", "lstm_f32", "gemv_i4_f16"}),
+        ("bf16", {"gru_bf16", "lstm_bf16", "gemm_bf16"}),
+        ("fp16", {"gru_f16", "lstm_f16", "gemm_f16"}),
+    ],
+)
+def test_weights_alone_compile(tmp_path: Path, scheme: str, kernels: set[str]) -> None:
     model = tmp_path / "cells.onnx"
     onnx.save(build(sparse=False), model)
     options = CompileOptions(
         tmp_path / "dist", (host_target(),), cache=False, quantize=QuantizeOptions(scheme)
     )
     artifact = api.compile_model(model, options)
+    assert {kernel["name"] for kernel in artifact.manifest["kernels"]} == kernels
     graph = ir.load(artifact.folder / "model.onnx")
     mark_states(graph)
     x = np.random.default_rng(5).standard_normal((50, 1, 1, 20)).astype(np.float32)
