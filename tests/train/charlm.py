@@ -56,12 +56,12 @@ def codes(text: str) -> Tensor:
 
 
 class Model(nn.Module):
-    """Two LSTM layers between an embedding and a linear layer."""
+    """Two LSTM layers between an embedding and a linear layer; dropout between the two."""
 
-    def __init__(self, hidden: int = 128) -> None:
+    def __init__(self, hidden: int = 128, dropout: float = 0.0) -> None:
         super().__init__()
         self.embed = nn.Embedding(128, 64)
-        self.lstm = nn.LSTM(64, hidden, num_layers=2, batch_first=True)
+        self.lstm = nn.LSTM(64, hidden, num_layers=2, batch_first=True, dropout=dropout)
         self.head = nn.Linear(hidden, 128)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,6 +94,7 @@ def train(
 
 def perplexity(model: nn.Module, text: Tensor) -> float:
     """Return the perplexity on rows of 256 letters."""
+    model.eval()
     with torch.no_grad():
         rows = text[: len(text) // 257 * 257].reshape(-1, 257)
         return float(loss(model, rows).exp())
