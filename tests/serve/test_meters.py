@@ -14,6 +14,10 @@ def test_words_without_their_noise_pass() -> None:
     meters.check([WORDS, NOISE] * 30 + dropped)
 
 
+def test_cracks_between_the_words_pass() -> None:
+    meters.check([WORDS, NOISE, (-30.0, -33.0), (-30.0, -31.0), (-30.0, -34.0)] * 12)
+
+
 @pytest.mark.parametrize("after", ["words as they were", "silence"])
 def test_another_sound_fails(after: str) -> None:
     levels = [(before, before if after != "silence" else -80.0) for before, _ in [WORDS, NOISE]]
