@@ -41,6 +41,8 @@ class ExposeRecurrentState(GraphPass):
             return False
         if self.settings.stream is False:
             return _not_streamable(edit.model, "", "streaming was turned off")
+        if facts.get(edit.model, facts.Streamable) is not None:
+            return False
         line = trace(edit.model)
         problems = line.problems + [
             (node, reason) for node in line.recurrences if (reason := _unknown_start(node))
@@ -55,6 +57,8 @@ class ExposeRecurrentState(GraphPass):
             changed |= self._carry_recurrence(node, edit)
         for past in line.pasts:
             _carry_past(past, edit)
+        if line.pasts:  # one that is carried looks like any other input
+            facts.put(edit.model, facts.Streamable())
         return changed or bool(line.pasts)
 
     def _give_up(self, model: ir.Model, first: tuple[ir.Node, str]) -> bool:

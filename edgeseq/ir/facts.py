@@ -66,6 +66,11 @@ class NotStreamable:
 
 
 @dataclasses.dataclass(frozen=True)
+class Streamable:
+    """On a model with a time axis: all that it remembers is in its states."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Warnings:
     """On a model: what the frontend found suspicious, one line each."""
 
@@ -84,10 +89,27 @@ class Sparsity:
 
 
 Fact = TypeVar(
-    "Fact", State, TimeAxis, SourceName, DimRange, InitialState, NotStreamable, Warnings, Sparsity
+    "Fact",
+    State,
+    TimeAxis,
+    SourceName,
+    DimRange,
+    InitialState,
+    NotStreamable,
+    Streamable,
+    Warnings,
+    Sparsity,
 )
 AnyFact = (
-    State | TimeAxis | SourceName | DimRange | InitialState | NotStreamable | Warnings | Sparsity
+    State
+    | TimeAxis
+    | SourceName
+    | DimRange
+    | InitialState
+    | NotStreamable
+    | Streamable
+    | Warnings
+    | Sparsity
 )
 
 

@@ -209,6 +209,20 @@ def test_two_pasts_in_a_row():
     check_pieces(text, {"near_past": [1, 1, 1], "conv_past": [1, 1, 2]}, tolerance=1e-6)
 
 
+def test_a_prepared_model_streams_when_it_is_prepared_again():
+    model = build("""g (float[1, 1, T] x) => (float[1, 1, T] y) <float[1, 1, 3] w> {
+        [conv] y = Conv <pads = [2, 0]> (x, w)
+    }""")
+    prepare(model)
+    again = ir.from_proto(ir.to_proto(model))
+    prepare(again)
+    assert facts.get(again, facts.NotStreamable) is None
+    states = [v.name for v in again.graph.inputs if facts.get(v, facts.State)]
+    assert states == ["conv_past"]
+    prepare(again, Settings(stream=False))
+    assert facts.get(again, facts.NotStreamable) is not None
+
+
 def test_a_scan():
     text = """g (float[T, 2] x) => (float[T, 2] y) <float[2] zero = {0, 0}, float half = {0.5}> {
         [scan] s, y = Scan <num_scan_inputs = 1, body = b (float[2] a, float[2] i)
