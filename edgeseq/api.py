@@ -520,7 +520,6 @@ def _step_seconds(model: ir.Model, options: CompileOptions) -> float:
             consts={},
             states=(),
         )
-        # Not by way of ONNX: the model would lose what is known of its time and its states.
         _compile(Imported(model.clone(), {"spec": "dense", "sha256": ""}), plain, _silent)
         return step.seconds(plain.output)
 

@@ -10,13 +10,20 @@ import functools
 from collections.abc import Iterator
 
 import numpy as np
-from edgeseq.kernels import _conv
+from edgeseq.kernels import _blocks, _conv
 from edgeseq.kernels._family import UNTOUCHED, Arg, Array, Case, Kernel, Role, Sizes
 
 ROWS = (1, 4, 16)  # outputs of a block
 PANEL = 16
-FOUR = 4  # blocks of 16 that are multiplied at once
 SIZES = ("N", "O", "C", "P", "act", "x_ns", "x_cs", "y_ns", "y_cs", "blocks")
+ARGS = (
+    Arg("x", Role.IN),
+    Arg("counts", Role.CONST, "uint16"),
+    Arg("index", Role.CONST, "uint16"),
+    Arg("w", Role.CONST),
+    Arg("b", Role.CONST),
+    Arg("y", Role.OUT),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +62,7 @@ def pack(w: Array, rows: int) -> Packed:
     blocks = full.reshape(-1, rows, inputs).transpose(0, 2, 1)  # [panel, input, output]
     alive = (blocks != 0).any(axis=2)
     counts = alive.sum(axis=1)
-    places = counts + (-counts % FOUR if rows == PANEL else 0)
+    places = counts + (-counts % _blocks.FOUR if rows == PANEL else 0)
     order = np.arange(places.sum()) - np.repeat(np.cumsum(places) - places, places)
     own = np.repeat(np.cumsum(counts) - counts, places)
     padding = order >= np.repeat(counts, places)  # zeros for the last block's input again
@@ -169,14 +176,7 @@ def _kernel(rows: int) -> Kernel:
         name="spmm_f32" if rows == 1 else f"spmm_f32_b{rows}x1",
         source="spmm.c",
         sizes=SIZES,
-        args=(
-            Arg("x", Role.IN),
-            Arg("counts", Role.CONST, "uint16"),
-            Arg("index", Role.CONST, "uint16"),
-            Arg("w", Role.CONST),
-            Arg("b", Role.CONST),
-            Arg("y", Role.OUT),
-        ),
+        args=ARGS,
         scratch=lambda _: 0,
         out_shapes=out_shapes,
         reference=reference,

@@ -66,15 +66,23 @@ def options(element: str, matrices: Sequence[Array]) -> list[Format]:
     left = sum(int(np.count_nonzero(m)) for m in matrices) / max(sum(m.size for m in matrices), 1)
     if left >= WORTH_A_LOOK:  # no format stores less than that
         return found
-    whole = WORTH_A_LOOK
-    for form in _formats.SPARSE:
-        if form.element != element:
-            continue
-        share = _share(matrices, form)
+    return found + worth_a_look(element, lambda form: _share(matrices, form))
+
+
+def worth_a_look(element: str, share: Callable[[Format], float]) -> list[Format]:
+    """The sparse formats of an element that may be faster than the dense one.
+
+    Args:
+        element: As above.
+        share: The blocks that a format stores, as a share of those of dense matrices.
+    """
+    found, blocks = [], WORTH_A_LOOK
+    for form in (f for f in _formats.SPARSE if f.element == element):
+        left = share(form)
         if form.width == PANEL and not form.window:
-            whole = min(whole, share)
+            blocks = min(blocks, left)
         # A block of N:M weights takes more instructions than one whose outputs share an input.
-        if share < (min(WORTH_A_LOOK_N_OF_M, whole) if form.window else WORTH_A_LOOK):
+        if left < (min(WORTH_A_LOOK_N_OF_M, blocks) if form.window else WORTH_A_LOOK):
             found.append(form)
     return found
 

@@ -18,7 +18,7 @@ from edgeseq.ir.patterns import Mask
 from edgeseq.kernels import _blocks, _formats
 from edgeseq.lower import sparse_convolution, work
 from edgeseq.lower.costs import Costing, CostTable
-from edgeseq.lower.formats import WORTH_A_LOOK, WORTH_A_LOOK_N_OF_M
+from edgeseq.lower.formats import worth_a_look
 from edgeseq.train.prunable import CONVOLUTION, INPUT, LINEAR, RECURRENT, Matrix
 
 Cost = Callable[[Mapping[Matrix, Mask]], float]
@@ -91,18 +91,18 @@ def _seconds(
         return 0.0
     dense = f"{family}_f32"
     options = [(dense, dense, sizes)]
-    least = math.inf
-    for form in _formats.SPARSE:  # as in `formats.options`
-        if form.element != "f32":
-            continue
-        kernel = f"{'spmv' if family == 'gemm' else family}_{form.name}"
-        blocks, whole = _blocks_left(kernel, sizes, masks, form)
-        if form.width == work.PANEL and not form.window:
-            least = blocks
-        most = whole * (WORTH_A_LOOK_N_OF_M if form.window else WORTH_A_LOOK)
-        if blocks < (min(most, least) if form.window else most):
-            each = -(-blocks // sizes.get("directions", 1))
-            options.append((kernel, kernel, {**sizes, "blocks": each}))
+    kernels = {
+        form: f"{'spmv' if family == 'gemm' else family}_{form.name}" for form in _formats.SPARSE
+    }
+
+    def share(form: _formats.Format) -> float:
+        blocks, whole = _blocks_left(kernels[form], sizes, masks, form)
+        return blocks / whole
+
+    for form in worth_a_look("f32", share):
+        blocks, _ = _blocks_left(kernels[form], sizes, masks, form)
+        each = -(-blocks // sizes.get("directions", 1))
+        options.append((kernels[form], kernels[form], {**sizes, "blocks": each}))
     chosen, _ = table.cheapest(options, levels)
     found = next(sizes for name, _, sizes in options if name == chosen)
     times = (table.seconds(chosen, found, level) for level in reversed(levels))
@@ -156,9 +156,10 @@ def _convolution(node: ir.Node, matrix: Matrix, mask: Mask, costing: Costing) ->
     """The time of a convolution for one step."""
     rows = mask.astype(np.float32).reshape(len(mask), matrix.taps, -1)
     weight = np.ascontiguousarray(rows.transpose(0, 2, 1))  # how the taps lie does not matter
-    image = [1, *_known(node.outputs[0])[2:]][-2:]
-    if len(_known(node.outputs[0])) not in (3, 4):
+    sizes = _known(node.outputs[0])
+    if len(sizes) not in (3, 4):
         return 0.0
+    image = [1, *sizes[2:]][-2:]
     return sparse_convolution.seconds(weight, matrix.groups, (image[0], image[1]), costing) or 0.0
 
 
