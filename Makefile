@@ -28,7 +28,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # A C compiler: for target `c` and for the kernel tests. The others run what is compiled for other
 # machines: without them those tests are skipped.
 TOOLS := cc:gcc cc:libc6-dev valgrind:valgrind qemu-aarch64-static:qemu-user-static \
-    node:nodejs chromium:chromium tsc:node-typescript
+    node:nodejs chromium:chromium tsc:node-typescript javac:default-jdk-headless
 tools:
 	@missing=; for t in $(TOOLS); do \
 	    command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \

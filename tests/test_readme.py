@@ -1,4 +1,4 @@
-"""The README's tables are what the folders hold: `python tests/test_readme.py` writes them anew."""
+"""Tables of targets and passes are what the folders hold; `python tests/test_readme.py` writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeseq.cli import _catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-KINDS = {"targets": "target", "passes": "pass"}
+KINDS = {"targets": ("target", README), "passes": ("pass", ROOT / "docs/passes.md")}
 
 
 def table(kind: str) -> str:
@@ -19,11 +19,11 @@ def table(kind: str) -> str:
         f"| `{name}` | {line} |".replace(" | ", " \\| ").replace(" \\| ", " | ", 1)
         for name, line in _catalogue.entries(kind)
     ]
-    return "\n".join([f"<!-- {kind} -->", f"| {KINDS[kind]} | |", "|---|---|", *rows, ""])
+    return "\n".join([f"<!-- {kind} -->", f"| {KINDS[kind][0]} | |", "|---|---|", *rows, ""])
 
 
 def written(kind: str) -> str:
-    text = README.read_text(encoding="utf-8")
+    text = KINDS[kind][1].read_text(encoding="utf-8")
     found = re.search(rf"<!-- {kind} -->\n(?:\|.*\n)*", text)
     assert found is not None
     return found[0]
@@ -54,7 +54,6 @@ def test_exit_codes_of_the_document() -> None:
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    for one in KINDS:
-        text = text.replace(written(one), table(one))
-    README.write_text(text, encoding="utf-8")
+    for one, (_, page) in KINDS.items():
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace(written(one), table(one)), encoding="utf-8")
