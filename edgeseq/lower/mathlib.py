@@ -15,7 +15,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tvm import tirx
+import tvm_ffi
+from tvm import ir, tirx
 
 UNARY = [
     "exp",
@@ -72,9 +73,7 @@ def install() -> None:
     for name in (*UNARY, *BINARY, *C_ONLY):
         tirx.register_intrin_lowering(f"tirx.{name}", "c", f=_extern(name), level=99)
     for name in (*UNARY, *BINARY):
-        tirx.register_intrin_lowering(
-            f"tirx.{name}", "llvm", f=_llvm(name, _INLINE.get(name)), level=99
-        )
+        tirx.register_intrin_lowering(f"tirx.{name}", "llvm", f=_llvm(name), level=99)
 
 
 class _Lanes:
@@ -94,7 +93,41 @@ class _Lanes:
 
     def let(self, value: Any, body: Callable[[Any], Any], scalar: str = "float32") -> Any:
         var = tirx.Var("v", self.of(scalar))
-        return tirx.Let(var, value, body(var))
+        value, before = _without_lets(value)
+        result = tirx.Let(var, value, body(var))
+        for let in reversed(before):
+            result = tirx.Let(let.var, let.value, result)
+        return result
+
+
+def _without_lets(value: Any) -> tuple[Any, list[Any]]:
+    """Take the Lets out of an expression: in the value of another one TVM would bind them twice.
+
+    Code generation simplifies the value of a Let before it comes to the Lets inside, which have
+    other values by then, and that is an error. What stands in a branch stays there: it may read
+    memory that only the branch may read.
+    """
+    lets: list[Any] = []
+
+    def note(let: Any) -> tvm_ffi.WalkResult:
+        lets.append(let)
+        return tvm_ffi.WalkResult.ADVANCE
+
+    def stop(call: Any) -> tvm_ffi.WalkResult:
+        branch = call.op.same_as(_BRANCH)
+        return tvm_ffi.WalkResult.SKIP if branch else tvm_ffi.WalkResult.ADVANCE
+
+    tvm_ffi.structural_walk(value, [(tirx.Let, note), (ir.Call, stop)], order="pre")
+    if not lets:
+        return value, lets
+
+    def body(let: Any) -> Any:
+        return let.body if any(let.var.same_as(one.var) for one in lets) else let
+
+    return tvm_ffi.structural_map(value, (tirx.Let, body)), lets
+
+
+_BRANCH = ir.Op.get("prim.if_then_else")
 
 
 def _horner(t: _Lanes, coefficients: tuple[float, ...], x: Any) -> Any:
@@ -198,16 +231,26 @@ _INLINE: dict[str, Callable[[_Lanes, Any], Any]] = {
 }
 
 
-def _llvm(name: str, inline: Callable[[_Lanes, Any], Any] | None) -> Callable[[Any], Any]:
-    extern = _extern(name)
+def _llvm(name: str) -> Callable[[Any], Any]:
+    """The rule for a function; it replaces those in the arguments first, TVM would later."""
 
     def rule(call: Any) -> Any:
-        t = _Lanes(call.args[0])
-        if inline is not None and t.scalar == "float32":
-            return inline(t, call.args[0])
-        return extern(call)
+        arguments = [tvm_ffi.structural_map(a, (ir.Call, _replaced)) for a in call.args]
+        return _inlined(name, ir.Call(call.op, arguments, ret_ty=call.ty))
 
     return rule
+
+
+def _replaced(call: Any) -> Any:
+    name = getattr(call.op, "name", "").removeprefix("tirx.")
+    return _inlined(name, call) if name in UNARY or name in BINARY else call
+
+
+def _inlined(name: str, call: Any) -> Any:
+    t, inline = _Lanes(call.args[0]), _INLINE.get(name)
+    if inline is not None and t.scalar == "float32":
+        return inline(t, call.args[0])
+    return _extern(name)(call)
 
 
 def _extern(name: str) -> Callable[[Any], Any]:

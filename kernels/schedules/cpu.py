@@ -1,7 +1,8 @@
 """One schedule for every fused kernel on a CPU.
 
 Strategy:
-    1. Inline what is computed element by element, so that a fused kernel is few loops.
+    1. Inline what is computed element by element, so that a fused kernel is few loops; but no
+       more than two functions around each other: TVM's time grows with a power of their number.
     2. In a reduction, move the last spatial axis innermost and the reduction outside it, so that
        LLVM vectorises along contiguous memory; unroll four rows, so that loads are shared.
 Not done: explicit vectorisation and tiling of the spatial axes. Measured on gtcrn, LLVM's own
@@ -14,9 +15,12 @@ from __future__ import annotations
 from typing import Any
 
 import tvm
-from tvm import s_tir, tirx
+import tvm_ffi
+from tvm import ir, s_tir, tirx
 
 ROWS = 4
+NESTED = 2
+FUNCTIONS = frozenset(f"tirx.{name}" for name in ("exp", "log", "log1p", "sigmoid", "tanh"))
 EXPENSIVE = ("exp(", "tanh(", "sigmoid(", "sqrt(", "erf(", "log(", "pow(", " / ")
 
 
@@ -46,6 +50,8 @@ def _worth_inlining(sch: Any, block: Any) -> bool:
     consumers = sch.get_consumers(block)
     if _is_reduction(sch, block) or not consumers:
         return False
+    if _nested(sch, block, consumers) > NESTED:
+        return False
     value = str(getattr(sch.get(block).body, "value", "if_then_else"))
     expensive = any(word in value for word in EXPENSIVE)
     if any(_is_reduction(sch, c) for c in consumers):
@@ -57,6 +63,36 @@ def _worth_inlining(sch: Any, block: Any) -> bool:
         return False
     # a broadcast would repeat the expensive value: inline only element to element
     return _volume(sch, block) == _volume(sch, consumers[0]) is not None
+
+
+def _nested(sch: Any, block: Any, consumers: Any) -> int:
+    """How many functions (exp, tanh, ...) would stand around each other with a block inlined."""
+    own = sch.get(block).body
+    within = _depth(own, None, 0)
+    bodies = [sch.get(consumer).body for consumer in consumers]
+    return max(_depth(body, getattr(own, "buffer", None), within) for body in bodies)
+
+
+def _depth(body: Any, buffer: Any, within: int) -> int:
+    """Of the functions in a statement, where what is read from a buffer has some by itself."""
+    found = 0
+
+    def call(one: Any) -> tvm_ffi.WalkResult:
+        nonlocal found
+        if getattr(one.op, "name", "") not in FUNCTIONS:
+            return tvm_ffi.WalkResult.ADVANCE
+        inside = max((_depth(argument, buffer, within) for argument in one.args), default=0)
+        found = max(found, 1 + inside)
+        return tvm_ffi.WalkResult.SKIP
+
+    def load(one: Any) -> tvm_ffi.WalkResult:
+        nonlocal found
+        if buffer is not None and one.source.same_as(buffer):
+            found = max(found, within)
+        return tvm_ffi.WalkResult.ADVANCE
+
+    tvm_ffi.structural_walk(body, [(ir.Call, call), (ir.TensorLoad, load)], order="pre")
+    return found
 
 
 def _volume(sch: Any, block: Any) -> int | None:
