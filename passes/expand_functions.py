@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes import common
 
+from edgeseq.ir import definitions
 from edgeseq.ir.edit import Editor
-from edgeseq.ir.infer import schema_of
-from edgeseq.ir.passes import GraphPass, walk
+from edgeseq.ir.passes import GraphPass
 
 OPS = frozenset(
     {
@@ -37,82 +36,15 @@ class ExpandFunctions(GraphPass):
     """Replace operators by their definition."""
 
     def run(self, edit: Editor) -> bool:
-        """Expand until nothing is left to expand: a body may hold such an operator again."""
-        changed = False
-        while any(_is_ours(node) for node in walk(edit.model.graph)):
-            edit.inference.infer_graph(edit.model.graph)
-            if not self._expand(edit.model):
-                break
-            changed = True
-        return changed
-
-    def _expand(self, model: ir.Model) -> bool:
-        made: set[ir.OperatorIdentifier] = set()
-        for node in list(walk(model.graph)):
-            if not _is_ours(node):
-                continue
-            if any(value is not None and value.dtype is None for value in node.inputs):
-                continue  # its input comes from another of them
-            body = _body(node, model.opset_imports[""])
-            if body is None:
-                self.refuse(node, "ONNX has no definition of it for these types")
-                continue
-            node.overload = body.overload
-            model.functions[body.identifier()] = body
-            made.add(body.identifier())
-        if made:
-            common.InlinePass(lambda function: function.identifier() in made)(model)
-        return bool(made)
-
-
-def _is_ours(node: ir.Node) -> bool:
-    return node.op_type in OPS and node.domain == "" and not node.overload
-
-
-def _body(node: ir.Node, opset: int) -> ir.Function | None:
-    """The definition of a node as a function of its own: it holds the node's defaults."""
-    schema = schema_of(node, opset)
-    if schema is None:
-        return None
-    proto = _definition(node, schema)
-    if proto is None:
-        return None
-    proto.name, proto.domain, proto.overload = node.op_type, "", f"of {node.name}"
-    given = {a.name for a in proto.attribute_proto}
-    proto.attribute_proto.extend(
-        attribute.default_value
-        for name, attribute in schema.attributes.items()
-        if attribute.default_value.type and name not in given
-    )
-    kept = [a for a in proto.attribute if a not in {p.name for p in proto.attribute_proto}]
-    del proto.attribute[:]
-    proto.attribute.extend(kept)
-    # An output nobody asked for is not computed; what stands there is never read.
-    computed = {name for inner in proto.node for name in inner.output}
-    outputs = proto.output[: len(node.outputs)]
-    del proto.output[:]
-    proto.output.extend(name if name in computed else outputs[0] for name in outputs)
-    del proto.opset_import[:]
-    proto.opset_import.append(onnx.helper.make_opsetid("", opset))
-    return ir.serde.deserialize_function(proto)
-
-
-def _definition(node: ir.Node, schema: onnx.defs.OpSchema) -> onnx.FunctionProto | None:
-    if node.op_type == "GroupNormalization":
-        return _group_normalization(node)
-    if node.op_type == "MeanVarianceNormalization":
-        return onnx.parser.parse_function(_MEAN_VARIANCE)
-    if schema.has_function:
-        newest = max(schema.function_opset_versions)
-        return onnx.FunctionProto.FromString(schema.get_function_with_opset_version(newest))
-    if not schema.has_context_dependent_function:
-        return None
-    types = [b"" if v is None else ir.to_proto(v).type.SerializeToString() for v in node.inputs]
-    newest = max(schema.context_dependent_function_opset_versions)
-    data = schema.get_context_dependent_function_with_opset_version(
-        newest, ir.to_proto(node).SerializeToString(), types
-    )
-    return onnx.FunctionProto.FromString(data) if data else None
+        """Expand until nothing is left to expand."""
+        own = {
+            "GroupNormalization": _group_normalization,
+            "MeanVarianceNormalization": lambda _: onnx.parser.parse_function(_MEAN_VARIANCE),
+        }
+        done = definitions.expand(edit, OPS, own)
+        for node in done.undefined:
+            self.refuse(node, "ONNX has no definition of it for these types")
+        return done.changed
 
 
 def _group_normalization(node: ir.Node) -> onnx.FunctionProto | None:

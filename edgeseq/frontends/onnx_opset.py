@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.frontends import onnx_newer
 from edgeseq.frontends.sequences import drop_sequences
 from edgeseq.ir.edit import Editor
 from edgeseq.ir.infer import describe
@@ -34,6 +35,9 @@ def upgrade(model: ir.Model) -> None:
     version = model.opset_imports.pop("ai.onnx", None) or model.opset_imports.get(
         "", INTERNAL_OPSET
     )
+    model.opset_imports[""] = version
+    if version > INTERNAL_OPSET:
+        onnx_newer.expand(model)
     model.opset_imports[""] = INTERNAL_OPSET
     model.ir_version = _IR_VERSION
     edit = Editor(model)

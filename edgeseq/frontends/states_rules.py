@@ -21,6 +21,11 @@ _BEFORE = re.compile(r"^(?:in|prev|previous|old|last|past|init|initial)_(.+)$")
 _STATE_WORD = re.compile(r"state|cache|hidden|mem|carry|buf|hist|past|prev|ctx|^[hc]_?0?$")
 _BEFORE_END = re.compile(r"^(.+?)(?:_?0|_in|_input|_prev|_previous|_old|_init|_i)$")
 
+# Where a name speaks of a state: the word that turns into one of the others in the output's name.
+_BEFORE_WORDS = {"in", "input", "prev", "previous", "old", "last", "past", "init", "initial"}
+_AFTER_WORDS = {"out", "output", "next", "new", "present", "updated", "final"}
+_WORDS = re.compile(r"[a-z]+|\d+")
+
 # Operators that move data without computing; a state may travel as levels.
 _MOVES = {
     "Cast",
@@ -101,7 +106,19 @@ def named_alike(value: ir.Value, output: ir.Value) -> bool:
     if new in _successors(old):
         return True
     stems = [match[1] for match in (_BEFORE.match(old), _BEFORE_END.match(old)) if match]
-    return any(new == stem or new in _successors(stem) for stem in stems)
+    if any(new == stem or new in _successors(stem) for stem in stems):
+        return True
+    return _STATE_WORD.search(old) is not None and _one_word_later(old, new)
+
+
+def _one_word_later(old: str, new: str) -> bool:
+    """`enc_in_cache1 -> enc_out_cache1`, and `past_key_values_0_key -> present_0_key`."""
+    before = _WORDS.findall(old.replace("past_key_values", "past"))
+    after = _WORDS.findall(new.replace("present_key_values", "present"))
+    if len(before) != len(after):
+        return False
+    changes = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+    return len(changes) == 1 and changes[0][0] in _BEFORE_WORDS and changes[0][1] in _AFTER_WORDS
 
 
 def is_read_as_state(value: ir.Value) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from edgeseq.ir import facts
 from edgeseq.ir.edit import axis_of, data_of, sole_user
 from edgeseq.ir.infer import scan_axes
 from edgeseq.ir.timeline import Along, Latest, MixesTimeError, Past, Timeline, Track
@@ -104,6 +105,8 @@ def slices_of(node: ir.Node) -> dict[int, tuple[int, int]] | None:
 
 def cut(node: ir.Node, line: Timeline) -> Sequence[Track]:
     """A Slice shortens the past, or keeps the last step."""
+    if node in line.carried:
+        return [Latest()]
     time, cuts = only_data(node, line), slices_of(node)
     if cuts is None:
         raise MixesTimeError("its bounds are not constants, or it skips or reverses steps")
@@ -145,7 +148,7 @@ def pad(node: ir.Node, line: Timeline) -> Sequence[Track]:
 
 
 def concat(node: ir.Node, line: Timeline) -> Sequence[Track]:
-    """Constants before the first step are a past."""
+    """Constants before the first step are a past, and so is a state that becomes the last steps."""
     tracks = [line.track(value) for value in node.inputs]
     times = {track for track in tracks if isinstance(track, Along)}
     if len(times) != 1:
@@ -155,12 +158,33 @@ def concat(node: ir.Node, line: Timeline) -> Sequence[Track]:
         if any(track is None for track in tracks):
             raise MixesTimeError("it appends a different constant to each step")
         return [time]
-    constant = data_of(node.inputs[0])
-    if len(tracks) != 2 or constant is None or tracks[1] != time:
+    if len(tracks) != 2 or tracks[0] is not None or tracks[1] != time:
         raise MixesTimeError("it strings pieces of time together")
+    constant, kept = data_of(node.inputs[0]), _kept_of(node, time)
+    if kept is not None:
+        line.carried.add(kept)
+        return [Along(time.axis, time.lead + _size(node.inputs[0], time.axis))]
+    if constant is None:
+        raise MixesTimeError("what it puts in front is no constant, and no state of the last steps")
     steps = constant.shape[time.axis]
     line.pasts.append(Past(node, time.axis, 1, steps, time.lead))
     return [Along(time.axis, time.lead + steps)]
+
+
+def _kept_of(node: ir.Node, time: Along) -> ir.Node | None:
+    """The Slice of `Concat(state, x)` that is the state's next value: as many steps, the last."""
+    state = node.inputs[0]
+    carried = None if state is None else facts.get(state, facts.State)
+    if carried is None:
+        return None
+    steps = _size(state, time.axis)
+    bounds = {time.axis: (-steps - time.lead, -time.lead)}
+    for user in node.outputs[0].consumers():
+        if user.op_type == "Slice" and slices_of(user) == bounds:
+            copies = [n.outputs[0] for n in user.outputs[0].consumers() if n.op_type == "Identity"]
+            if any(value.name == carried.output for value in (user.outputs[0], *copies)):
+                return user
+    return None
 
 
 def recurrence(node: ir.Node, line: Timeline) -> Sequence[Track]:

@@ -15,10 +15,11 @@ TEXT = """# Operators
 Written by `python tests/lower/test_operators_doc.py` from the compiler's tables; a test compares.
 `edgeseq inspect model.onnx --why` says for each node what computes it and why.
 
-Opsets 7 to 26 are read and brought to opset 26; of newer ones, what they share with 26. Constants
-are folded first, so an operator on constants alone never reaches this list. Every operator needs
-shapes that are known up to the time axis, constant axes and bounds, and results whose size does not
-depend on values. An index outside its axis (`Gather`) takes the nearest element.
+Opsets 7 to 26 are read and brought to opset 26; of newer ones, what they share with 26, and some
+more that are named below. Constants are folded first, so an operator on constants alone never
+reaches this list. Every operator needs shapes that are known up to the time axis, constant axes
+and bounds, and results whose size does not depend on values. An index outside its axis
+(`Gather`) takes the nearest element.
 
 ## With a kernel of ours
 Where the weights are constant and the attributes allow. Convolutions and products go to generated
@@ -38,6 +39,11 @@ of a known length. These are replaced by what ONNX defines them by:
 
 {expanded}
 
+So are these of opsets 27 and 28; linear attention runs in the kernels for its recurrences
+([kernels-scan.md](kernels-scan.md)):
+
+{newer}
+
 These become products and convolutions of integers ([quantization.md](quantization.md)); those of
 ONNX Runtime's domain `com.microsoft` are read as the standard operators they are made of:
 
@@ -51,16 +57,17 @@ All of them are listed at once with their nodes, exit code 3.
 
 
 def page() -> str:
-    from edgeseq.frontends import onnx_contrib
+    from edgeseq.frontends import onnx_contrib, onnx_newer
     from edgeseq.lower import select
     from edgeseq.lower.relax_import import supported_ops
 
     supported, kernels = supported_ops(), select.ops()
     expanded = registry.find("passes", "expand-functions").OPS
     quantized = frozenset(registry.find("passes", "expand-quantized").PASS.ops)
-    gone = expanded | quantized | {"STFT", "DFT"}
+    gone = expanded | quantized | onnx_newer.OPS | {"STFT", "DFT"}
     standard = {s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}
     return TEXT.format(
+        newer=listed(onnx_newer.OPS),
         kernels=listed(kernels),
         generated=listed(supported - kernels - gone),
         expanded=listed(expanded),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import zlib
 
 import numpy as np
@@ -12,6 +13,7 @@ import onnxruntime
 import pytest
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.frontends.states import mark_states
 from edgeseq.frontends.torch_lstmp import function
 from edgeseq.ir import facts
 from edgeseq.pipeline import Settings, prepare, verify
@@ -221,6 +223,47 @@ def test_a_prepared_model_streams_when_it_is_prepared_again():
     assert states == ["conv_past"]
     prepare(again, Settings(stream=False))
     assert facts.get(again, facts.NotStreamable) is not None
+
+
+CACHED = """g (float[1, 2, T] x, float[1, 2, 4] cache, float[1, 2, 3] past)
+    => (float[1, 2, T] y, float[1, 2, 4] cache_out, float[1, 2, 3] present)
+<float[2, 2, 3] w, float[2, 2, 4] v, int64[6] pads = {{0, 0, 1, 0, 0, 0}},
+ int64[1] four = {{-4}}, int64[1] three = {{{start}}}, int64[1] end = {{{end}}},
+ int64[1] all = {{9223372036854775807}}, int64[1] time = {{2}}> {{
+    [join] a = Concat <axis = 2> (cache, x)
+    [near] b = Conv <dilations = [2]> (a, w)
+    [keep] cache_out = Slice (a, four, all, time)
+    [pad] c = Pad (b, pads)
+    [more] d = Concat <axis = 2> (past, c)
+    [far] y = Conv (d, v)
+    [hold] present = Slice (d, three, end, time)
+}}"""
+
+
+def test_a_past_that_is_a_state_already():
+    """Behind another past it is one step older."""
+    text = CACHED.format(start=-4, end=-1).replace("float[2, 2, 4] v", "float[2, 2, 5] v")
+    model = build(text)
+    mark_states(model)
+    prepare(model, check=True)
+    assert facts.get(model, facts.NotStreamable) is None
+    states = {v.name: list(v.shape) for v in model.graph.inputs if facts.get(v, facts.State)}
+    assert states == {"cache": [1, 2, 4], "past": [1, 2, 3], "pad_past": [1, 2, 1]}
+    x = np.random.default_rng(0).standard_normal((1, 2, LENGTH), np.float32)
+    whole = Runner(model)({"x": x})["y"]
+    run, edges = Runner(model), np.cumsum((0, *CHUNKS))
+    parts = [run({"x": x[:, :, a:b]})["y"] for a, b in itertools.pairwise(edges)]
+    np.testing.assert_allclose(np.concatenate(parts, 2), whole, atol=1e-6)
+
+
+def test_a_state_that_is_not_the_last_steps_is_no_past():
+    for start, end in ((-3, "9223372036854775807"), (-5, -2)):
+        model = build(CACHED.format(start=start, end=end))
+        mark_states(model)
+        prepare(model, check=True)
+        hindrance = facts.get(model, facts.NotStreamable)
+        assert hindrance.node == "more"
+        assert "no constant, and no state of the last steps" in hindrance.reason
 
 
 def test_a_scan():
