@@ -1,11 +1,13 @@
 """Which inputs are states: after a step, a state takes the value of an output.
 
-Three rules, in this order; each marks only pairs that nothing else competes for (`states_rules`):
+Four rules, in this order; each marks only pairs that nothing else competes for (`states_rules`):
 
 1. names: `conv_cache -> conv_cache_out`, `state -> stateN`, `h0 -> hn`, `past_k -> present_k`;
 2. flow: the input is the initial state of recurrent layers whose last state is the output;
 3. shape: the only input and output of one shape and type, neither of them the first, where the
-   input is read in slices and the output put together again, as packed states are.
+   input is read in slices and the output put together again, as packed states are;
+4. order: all outputs but the first are as large as the last inputs, one by one, and the name of an
+   input speaks of a state: `forward(x, h, c) -> y, h2, c2`.
 
 Shapes and types must agree everywhere; a dimension that is not known agrees with all. An axis of
 time is never a state. When the rules would leave no input for data, they mark nothing.
@@ -86,7 +88,13 @@ def _open(model: ir.Model) -> tuple[list[ir.Value], list[ir.Value]]:
 
 
 def _mark_found(model: ir.Model) -> None:
-    for rule in (states_rules.by_name, states_rules.by_flow, states_rules.by_shape):
+    rules = (
+        states_rules.by_name,
+        states_rules.by_flow,
+        states_rules.by_shape,
+        states_rules.by_order,
+    )
+    for rule in rules:
         inputs, outputs = _open(model)
         found = rule(model.graph, inputs, outputs)
         if len(found) == len(inputs) and found:

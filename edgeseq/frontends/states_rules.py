@@ -86,6 +86,24 @@ def by_shape(
     ]
 
 
+def by_order(
+    graph: ir.Graph, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]
+) -> list[Match]:
+    """`forward(x, h, cache) -> y, h2, cache2`: all outputs but the first, and the last inputs.
+
+    Sizes must be known and the same, pair by pair, and a name must speak of a state.
+    """
+    count = len(graph.outputs) - 1
+    if not 0 < count < len(graph.inputs):
+        return []
+    pairs = list(zip(graph.inputs[-count:], graph.outputs[1:], strict=True))
+    if not any(_STATE_WORD.search(_plain(value.name)) for value, _ in pairs):
+        return []
+    if not all(a in inputs and b in outputs and _known(a) and _known(b) for a, b in pairs):
+        return []
+    return pairs if all(fit(value, output) for value, output in pairs) else []
+
+
 def fit(value: ir.Value, output: ir.Value) -> bool:
     """Whether an input and an output may be the same state at two times."""
     if facts.get(value, facts.TimeAxis) or facts.get(output, facts.TimeAxis):

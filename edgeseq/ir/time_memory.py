@@ -191,11 +191,16 @@ def recurrence(node: ir.Node, line: Timeline) -> Sequence[Track]:
     """Over time it carries its state; over another axis each step is computed apart."""
     layout = node.attributes.get("layout")
     batch_first = layout is not None and layout.as_int() == 1
-    time = only_data(node, line)
     sequence, batch = (1, 0) if batch_first else (0, 1)
-    if time.axis == batch:
+    time = line.along(node, 0)
+    if time is not None and time.axis == batch:
+        first = Along(0 if batch_first else 1, time.lead)
+        tracks = [line.track(value) for value in node.inputs]
+        if any(tracks[1:5]) or any(track not in (None, first) for track in tracks[5:]):
+            raise MixesTimeError("an input other than its data changes with time")
         whole, final = (0, 0) if batch_first else (2, 1)
         return [Along(whole, time.lead), *[Along(final, time.lead)] * 2][: len(node.outputs)]
+    time = only_data(node, line)
     if time.axis != sequence:
         raise MixesTimeError("its features are time")
     direction = node.attributes.get("direction")

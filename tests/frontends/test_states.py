@@ -119,6 +119,24 @@ def test_data_is_left_alone(inputs: dict[str, Shape], outputs: dict[str, Shape |
     assert mark_states(model) == []
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "pairs"),
+    [
+        ({"x": [1, 8], "C": [4], "n": [4], "m": [2]}, {"y": [8], "p": [4], "q": [4], "r": [2]}, 3),
+        ({"x": [1, 8], "gain": [1], "h": [4], "c": [4]}, {"y": [8], "h2": [4], "c2": [4]}, 2),
+        ({"x": [1, 8], "h": [4], "c": [4]}, {"y": [8], "h2": [4], "c2": [5]}, 0),
+        ({"x": [1, 8], "h": ["n"], "c": [4]}, {"y": [8], "h2": ["n"], "c2": [4]}, 0),
+        ({"x": [1, 8], "mask": [4], "scale": [4]}, {"y": [8], "a": [4], "b": [4]}, 0),
+        ({"h": [4], "c": [4]}, {"y": [8], "a": [4], "b": [4]}, 0),
+    ],
+    ids=["all", "the-last", "size", "open-size", "no-word", "no-data"],
+)
+def test_order(inputs: dict[str, Shape], outputs: dict[str, Shape | None], pairs: int) -> None:
+    model = model_of(inputs, outputs)
+    want = list(zip(list(inputs)[-pairs:], list(outputs)[1:], strict=True)) if pairs else []
+    assert mark_states(model) == want
+
+
 def test_a_state_needs_data_beside_it() -> None:
     model = model_of({"a": [4], "b": [5]}, {"a_out": [4], "b_out": [5]})
     assert mark_states(model) == [("b", "b_out")]

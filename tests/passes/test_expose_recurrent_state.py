@@ -305,6 +305,18 @@ def test_a_recurrence_over_frequency_is_computed_step_by_step():
     check_pieces(text, {}, tolerance=1e-6)
 
 
+def test_a_recurrence_over_frequency_whose_first_state_is_as_long_as_time():
+    """What PyTorch writes for a GRU over the bins of each frame: zeros for a batch of T."""
+    text = """g (float[5, T, 3] x) => (float[5, 1, T, 4] y)
+    <float[1, 12, 3] w, float[1, 12, 4] r, int64[1] one = {1}, int64[1] four = {4}> {
+        [long] t = Shape <start = 1, end = 2> (x)
+        [sizes] s = Concat <axis = 0> (one, t, four)
+        [zeros] h = ConstantOfShape (s)
+        [net] y = GRU <hidden_size = 4> (x, w, r, , , h)
+    }"""
+    check_pieces(text, {}, tolerance=1e-6)
+
+
 def test_a_state_the_user_passes_is_left_to_them():
     text = """g (float[T, 1, 3] x, float[1, 1, 4] h) => (float[T, 1, 1, 4] y, float[1, 1, 4] last)
     <float[1, 12, 3] w, float[1, 12, 4] r> {
