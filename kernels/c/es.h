@@ -66,6 +66,13 @@ enum { ES_RNN, ES_GRU, ES_LSTM };
 #define ES_ALIGNED
 #endif
 
+/* Have the line of p in the cache soon, to be read or (1) written: for strides of more than lines. */
+#if defined(__GNUC__)
+#define ES_PREFETCH(p, write) __builtin_prefetch(p, write)
+#else
+#define ES_PREFETCH(p, write) ((void)(p))
+#endif
+
 #if defined(ES_ISA_AVX512VNNI)
 #include "simd/avx512vnni.h"
 #elif defined(ES_ISA_AVX512)

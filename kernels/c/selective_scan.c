@@ -21,6 +21,7 @@
 
 #define ES_LOG2_E 1.44269504f
 #define ES_SELECTIVE_FLUSH 16 /* steps after which states too small are made 0 */
+#define ES_SELECTIVE_AHEAD 6  /* steps: rows are further apart than hardware looks */
 #define ES_SELECTIVE_FEW 12   /* steps for which transposing the state does not pay */
 
 /*
@@ -96,6 +97,12 @@ ES_FN void es_selective_channels(int T, int N, int n, int softplus, int scaled, 
       for (int j = 0; j < N; j++)
         es_store(h + j * ES_W, es_flush(es_load(h + j * ES_W)));
     const float *b = bm + t * b_t, *c = cm + t * c_t;
+    if (i + ES_SELECTIVE_AHEAD < T) {
+      const ptrdiff_t next = reverse ? t - ES_SELECTIVE_AHEAD : t + ES_SELECTIVE_AHEAD;
+      ES_PREFETCH(x + next * x_t, 0);
+      ES_PREFETCH(dt + next * d_t, 0);
+      ES_PREFETCH(y + next * y_t, 1);
+    }
     es_v sum = es_set(0.0f);
     for (int j = 0; j < N; j++) {
       es_v kept = es_load(h + j * ES_W);
