@@ -3,7 +3,8 @@
 - a GRU, LSTM, RNN, LSTMP or Scan over time starts from a graph input, and its final state is an
   output;
 - a convolution over time that pads the past, a Pad of the past, and a Concat of a constant before
-  the first step read the last steps of the chunk before: `Concat(past, x)`.
+  the first step read the last steps of the chunk before: `Concat(past, x)`;
+- a CumSum over time and a Range that counts steps go on from where they were: `CumSum(x) + sum`.
 
 The model then computes any number of further steps from where it stopped, T = 1 included. Refused
 as a whole when one operator needs the future or all of time: then the model stays as it is and
@@ -57,9 +58,12 @@ class ExposeRecurrentState(GraphPass):
             changed |= self._carry_recurrence(node, edit)
         for past in line.pasts:
             _carry_past(past, edit)
-        if line.pasts:  # one that is carried looks like any other input
+        for node in line.sums:
+            _carry_sum(node, edit)
+        if line.pasts or line.sums:  # one that is carried looks like any other input
             facts.put(edit.model, facts.Streamable())
-        return changed or bool(line.pasts)
+            changed = True
+        return changed
 
     def _give_up(self, model: ir.Model, first: tuple[ir.Node, str]) -> bool:
         if self.settings.stream:
@@ -159,6 +163,33 @@ def _carry_past(past: Past, edit: Editor) -> None:
     kept = edit.slice(node, joined, axis, -(past.steps + past.lead), end)
     _use(past, joined, edit)
     _output(edit, state, kept, node)
+
+
+def _carry_sum(node: ir.Node, edit: Editor) -> None:
+    """Add what was summed or counted before, and keep what there is now."""
+    value, range_ = node.outputs[0], node.op_type == "Range"
+    if value.dtype is None or value.shape is None:
+        raise ValueError(f"the output of {describe(node)} has no shape")
+    axis = 0 if range_ else int(_number(node.inputs[1])) % len(value.shape)
+    shape = [1 if place == axis else dim for place, dim in enumerate(value.shape)]
+    fixed = [dim for dim in shape if isinstance(dim, int)]
+    zeros = np.zeros(fixed, value.dtype.numpy())
+    state = _input(edit, _stem(node, "count" if range_ else "sum"), zeros, value.dtype)
+    chunk = edit.emit(node, node.op_type, node.inputs)
+    chunk.dtype, chunk.shape = value.dtype, value.shape
+    total = edit.emit(node, "Add", [chunk, state])
+    final = edit.slice(node, total, axis, -1, np.iinfo(np.int64).max)
+    if range_:
+        ahead = _number(node.inputs[2]) - _number(node.inputs[0])
+        step = edit.constant(np.array([ahead], value.dtype.numpy()), f"{node.name}.ahead")
+        final = edit.emit(node, "Add", [final, step])
+    _output(edit, state, final, node)
+    edit.replace_node(node, total)
+
+
+def _number(value: ir.Value | None) -> Any:
+    data = data_of(value)
+    return 0 if data is None else data.item()
 
 
 def _first_past(past: Past, shape: list[int], source: ir.Value) -> Array:

@@ -1,7 +1,7 @@
 """x86-64 Linux: generated code at x86-64-v3, hand-written kernels up to AVX-512.
 
 v3 for generated code was measured as fast as v4 and is smaller. The VNNI levels are built for
-models with int8 kernels. That of v3 (AVX-VNNI) is compiled, but untested: no CPU was at hand.
+models with int8 kernels.
 """
 
 from edgeseq.targets._target import Isa, Target

@@ -87,9 +87,16 @@ def _on_one_axis(default: int) -> Rule:
 
 
 def _cumulative(node: ir.Node, line: Timeline) -> Sequence[Track]:
+    """A sum from the first step on goes on from a state."""
     time, axis = only_data(node, line), data_of(node.inputs[1])
-    if axis is None or int(axis.item()) % rank_of(node) == time.axis:
-        raise MixesTimeError("it sums up from the start of the input")
+    if axis is None:
+        raise MixesTimeError("its axis is not a constant")
+    if int(axis.item()) % rank_of(node) == time.axis:
+        if node.attributes.get_int("reverse", 0) or node.attributes.get_int("exclusive", 0):
+            raise MixesTimeError("it sums up from the end of time, or leaves out the present")
+        if time.lead:
+            raise MixesTimeError("its input is longer than time")
+        line.sums.append(node)
     return [time]
 
 

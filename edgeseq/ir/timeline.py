@@ -66,12 +66,14 @@ class Past:
 class Timeline:
     """The tracks of all values of a graph, the carriers in order, and the problems.
 
-    `carried` are the Slices that make the next value of a past which is a state already.
+    `sums` are the CumSums over time and the Ranges that count its steps, `carried` the Slices that
+    make the next value of a past which is a state already.
     """
 
     tracks: dict[ir.Value, Track] = dataclasses.field(default_factory=dict)
     recurrences: list[ir.Node] = dataclasses.field(default_factory=list)
     pasts: list[Past] = dataclasses.field(default_factory=list)
+    sums: list[ir.Node] = dataclasses.field(default_factory=list)
     carried: set[ir.Node] = dataclasses.field(default_factory=set)
     problems: list[tuple[ir.Node, str]] = dataclasses.field(default_factory=list)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgeseq.ir import facts
+from edgeseq.ir.edit import data_of
 from edgeseq.ir.infer import bodies
 from edgeseq.ir.time_rules import rule_of
 from edgeseq.ir.timeline import Along, Latest, Length, MixesTimeError, Timeline, Track
@@ -60,7 +61,7 @@ def _visit(node: ir.Node, line: Timeline) -> Sequence[Track]:
     if node.op_type in ("Shape", "Size"):
         return [Length()]
     if any(isinstance(track, Length) for track in tracks):
-        return _of_lengths(node, tracks)
+        return _of_lengths(node, tracks, line)
     rule = rule_of(node)
     if rule is None:
         raise MixesTimeError("what it does along time is not known")
@@ -71,8 +72,11 @@ def _visit(node: ir.Node, line: Timeline) -> Sequence[Track]:
     return rule(node, line)
 
 
-def _of_lengths(node: ir.Node, tracks: list[Track]) -> Sequence[Track]:
-    """Lengths may become the shapes of constants; positions counted from the start may not."""
+def _of_lengths(node: ir.Node, tracks: list[Track], line: Timeline) -> Sequence[Track]:
+    """Lengths may become the shapes of constants, and the end of a Range with an entry a step."""
+    if node.op_type == "Range" and _counts_steps(node):
+        line.sums.append(node)
+        return [Along(0)]
     if node.op_type in ("Range", "CumSum"):
         raise MixesTimeError("it counts steps from the start of the input")
     if any(isinstance(track, (Along, Latest)) for track in tracks):
@@ -85,3 +89,17 @@ def _of_lengths(node: ir.Node, tracks: list[Track]) -> Sequence[Track]:
     if len(varying) > 1:
         raise MixesTimeError("more than one of its axes depends on time")
     return [Along(varying[0]) if varying else None]
+
+
+def _counts_steps(node: ir.Node) -> bool:
+    """Whether a Range has one entry for each step, from a constant on."""
+    start, _, delta = node.inputs
+    size = node.outputs[0].shape[0] if node.outputs[0].shape else None
+    graph = node.graph
+    symbols = {
+        time.symbol
+        for value in (graph.inputs if isinstance(graph, ir.Graph) else [])
+        if (time := facts.get(value, facts.TimeAxis)) is not None
+    }
+    constants = data_of(start) is not None and data_of(delta) is not None
+    return constants and isinstance(size, ir.SymbolicDim) and size.value in symbols

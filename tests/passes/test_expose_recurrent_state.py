@@ -200,6 +200,26 @@ def test_shifted_inputs_and_the_last_step():
     check_pieces(text, {"shift_past": [1, 1, 3]}, tolerance=0)
 
 
+def test_the_mean_of_all_steps_so_far():
+    """Cumulative layer normalisation: a sum over time, and a count of its steps."""
+    text = """g (float[1, 3, T] x) => (float[1, 3, T] y, float[1, 1, T] means)
+    <int64[1] channels = {1}, int64 time = {2}, int64 zero = {0}, float three = {3},
+     float end = {1.5}, int64[2] all = {0, 1}> {
+        [sums] s = ReduceSum (x, channels)
+        [total] c = CumSum (s, time)
+        [length] n = Shape <start = 2, end = 3> (x)
+        [single] m = Squeeze (n)
+        [float] f = Cast <to = 1> (m)
+        [size] g = Mul (f, three)
+        [last] l = Add (g, end)
+        [count] k = Range (three, l, three)
+        [rows] r = Unsqueeze (k, all)
+        [mean] means = Div (c, r)
+        [centre] y = Sub (x, means)
+    }"""
+    check_pieces(text, {"total_sum": [1, 1, 1], "count_count": [1]}, tolerance=1e-6)
+
+
 def test_two_pasts_in_a_row():
     text = """g (float[1, 1, T] x) => (float[1, 1, T] y)
     <float[1, 1, 4] w, int64[6] one = {0, 0, 1, 0, 0, 0}, int64[6] two = {0, 0, 2, 0, 0, 0},
@@ -387,10 +407,10 @@ REFUSED = {
             "node 'mix' (MatMul): its product sums over all of time",
         ],
     ),
-    "a sum from the start": (
+    "a sum from the end": (
         "g (float[1, 2, T] x) => (float[a, b, c] y) <int64 axis = {2}> "
-        "{ [sum] y = CumSum (x, axis) }",
-        ["node 'sum' (CumSum): it sums up from the start of the input"],
+        "{ [sum] y = CumSum <reverse = 1> (x, axis) }",
+        ["node 'sum' (CumSum): it sums up from the end of time, or leaves out the present"],
     ),
     "the last state at every step": (
         "g (float[T, 1, 3] x) => (float[a, b, c, d] y) <float[1, 12, 3] w, float[1, 12, 4] r> "
