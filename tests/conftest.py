@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,12 @@ def _shares(item: pytest.Item) -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Stop if edgeseq.* is not this checkout (set EDGESEQ_TEST_INSTALLED=1 to test a wheel)."""
+    """Stop if edgeseq.* is not this checkout (set EDGESEQ_TEST_INSTALLED=1 to test a wheel).
+
+    Some tests interrupt commands. What a shell started in the background ignores SIGINT, and so
+    would they.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("EDGESEQ_TEST_INSTALLED"):
         return
     for name in ("edgeseq", "edgeseq.passes", "edgeseq.kernels", "edgeseq.targets"):
