@@ -139,13 +139,13 @@ ES_FN es_i es_dot(es_i acc, const int8_t *w, es_quad x, const int wide) {
     acc = es_iadd(acc, wasm_i32x4_dot_i16x8(es_low_bytes(v), es_low_bytes(x)));
     return es_iadd(acc, wasm_i32x4_dot_i16x8(es_high_bytes(v), es_high_bytes(x)));
   }
-  return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_v128_xor(v, es_below(x)), wasm_i8x16_abs(x),
-                                                acc);
+  const es_i sums =
+      wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_xor(v, es_below(x)), wasm_i8x16_abs(x));
+  return es_iadd(acc, wasm_i32x4_dot_i16x8(sums, wasm_i16x8_const_splat(1)));
 }
 ES_FN es_i es_dot_rest(es_i rest, es_quad x, const int wide) {
-  const es_i zero = wasm_i8x16_const_splat(0);
-  const es_i sums = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(es_below(x), wasm_i8x16_abs(x), zero);
-  return wide ? rest : wasm_i32x4_sub(rest, sums);
+  const es_i sums = wasm_i16x8_relaxed_dot_i8x16_i7x16(es_below(x), wasm_i8x16_abs(x));
+  return wide ? rest : wasm_i32x4_sub(rest, wasm_i32x4_dot_i16x8(sums, wasm_i16x8_const_splat(1)));
 }
 ES_FN es_i es_row_rest(const uint8_t *q, int quads, const int wide) {
   es_i rest = es_iset(0);
