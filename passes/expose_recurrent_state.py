@@ -171,9 +171,8 @@ def _carry_sum(node: ir.Node, edit: Editor) -> None:
     if value.dtype is None or value.shape is None:
         raise ValueError(f"the output of {describe(node)} has no shape")
     axis = 0 if range_ else int(_number(node.inputs[1])) % len(value.shape)
-    shape = [1 if place == axis else dim for place, dim in enumerate(value.shape)]
-    fixed = [dim for dim in shape if isinstance(dim, int)]
-    zeros = np.zeros(fixed, value.dtype.numpy())
+    one = ir.Shape(1 if place == axis else dim for place, dim in enumerate(value.shape))
+    zeros = np.zeros(one.numpy(), value.dtype.numpy())
     state = _input(edit, _stem(node, "count" if range_ else "sum"), zeros, value.dtype)
     chunk = edit.emit(node, node.op_type, node.inputs)
     chunk.dtype, chunk.shape = value.dtype, value.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -43,22 +43,37 @@ def expand(
         if not nodes:
             return done
         edit.inference.infer_graph(edit.model.graph)
-        made: set[ir.OperatorIdentifier] = set()
         done.undefined = []
-        for node in nodes:
-            if any(value is not None and value.dtype is None for value in node.inputs):
-                continue  # its input comes from another of them
-            body = _body(node, edit.model.opset_imports[""], own or {})
-            if body is None:
-                done.undefined.append(node)
-                continue
-            node.overload = body.overload
-            edit.model.functions[body.identifier()] = body
-            made.add(body.identifier())
+        made = _call_definitions(edit.model, nodes, own or {}, done.undefined)
         if not made:
             return done
-        common.InlinePass(lambda function: function.identifier() in made)(edit.model)  # noqa: B023
+        _inline(edit.model, made)
         done.changed = True
+
+
+def _call_definitions(
+    model: ir.Model,
+    nodes: Sequence[ir.Node],
+    own: Mapping[str, Definition],
+    undefined: list[ir.Node],
+) -> set[ir.OperatorIdentifier]:
+    """Turn nodes into calls of functions, which the model gets; those without one are noted."""
+    made: set[ir.OperatorIdentifier] = set()
+    for node in nodes:
+        if any(value is not None and value.dtype is None for value in node.inputs):
+            continue  # its input comes from another of them
+        body = _body(node, model.opset_imports[""], own)
+        if body is None:
+            undefined.append(node)
+            continue
+        node.overload = body.overload
+        model.functions[body.identifier()] = body
+        made.add(body.identifier())
+    return made
+
+
+def _inline(model: ir.Model, functions: Collection[ir.OperatorIdentifier]) -> None:
+    common.InlinePass(lambda function: function.identifier() in functions)(model)
 
 
 def _is_one_of(node: ir.Node, names: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgeseq.ir import facts
-from edgeseq.ir.edit import axis_of, data_of, sole_user
+from edgeseq.ir.edit import axis_of, data_of, sole_user, static_shape
 from edgeseq.ir.infer import scan_axes
 from edgeseq.ir.timeline import Along, Latest, MixesTimeError, Past, Timeline, Track
 
@@ -160,14 +160,14 @@ def concat(node: ir.Node, line: Timeline) -> Sequence[Track]:
         return [time]
     if len(tracks) != 2 or tracks[0] is not None or tracks[1] != time:
         raise MixesTimeError("it strings pieces of time together")
-    constant, kept = data_of(node.inputs[0]), _kept_of(node, time)
-    if kept is not None:
-        line.carried.add(kept)
-        return [Along(time.axis, time.lead + _size(node.inputs[0], time.axis))]
-    if constant is None:
+    ahead, kept = static_shape(node.inputs[0]), _kept_of(node, time)
+    if ahead is None or (kept is None and data_of(node.inputs[0]) is None):
         raise MixesTimeError("what it puts in front is no constant, and no state of the last steps")
-    steps = constant.shape[time.axis]
-    line.pasts.append(Past(node, time.axis, 1, steps, time.lead))
+    steps = ahead[time.axis]
+    if kept is None:
+        line.pasts.append(Past(node, time.axis, 1, steps, time.lead))
+    else:
+        line.carried.add(kept)
     return [Along(time.axis, time.lead + steps)]
 
 
@@ -175,10 +175,10 @@ def _kept_of(node: ir.Node, time: Along) -> ir.Node | None:
     """The Slice of `Concat(state, x)` that is the state's next value: as many steps, the last."""
     state = node.inputs[0]
     carried = None if state is None else facts.get(state, facts.State)
-    if carried is None:
+    dims = static_shape(state)
+    if carried is None or dims is None:
         return None
-    steps = _size(state, time.axis)
-    bounds = {time.axis: (-steps - time.lead, -time.lead)}
+    bounds = {time.axis: (-dims[time.axis] - time.lead, -time.lead)}
     for user in node.outputs[0].consumers():
         if user.op_type == "Slice" and slices_of(user) == bounds:
             copies = [n.outputs[0] for n in user.outputs[0].consumers() if n.op_type == "Identity"]

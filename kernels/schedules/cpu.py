@@ -20,6 +20,7 @@ from tvm import ir, s_tir, tirx
 
 ROWS = 4
 NESTED = 2
+# What code generation writes out as polynomials, in Lets; the keys of `lower.mathlib`.
 FUNCTIONS = frozenset(f"tirx.{name}" for name in ("exp", "log", "log1p", "sigmoid", "tanh"))
 EXPENSIVE = ("exp(", "tanh(", "sigmoid(", "sqrt(", "erf(", "log(", "pow(", " / ")
 

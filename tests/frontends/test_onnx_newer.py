@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,10 +115,9 @@ def test_they_stream_through_the_scan_kernels(name: str, tmp_path: Path) -> None
     manifest = json.loads((tmp_path / "dist" / "manifest.json").read_text())
     assert manifest["modes"]["step"]["supported"]
     scans = {k["name"] for k in manifest["kernels"] if "scan" in k["name"]}
-    delta = "delta_scan_f32" if "delta" in name else "outer_scan_f32"
-    assert scans == (
-        {"delta_scan_f32" if "head" in name else delta} if "attention" in name else set()
-    )
+    rule = re.search(r'update_rule = "(\w+)"', CASES[name])
+    kernel = "delta_scan_f32" if rule is not None and "delta" in rule[1] else "outer_scan_f32"
+    assert scans == (set() if rule is None else {kernel})
 
 
 def test_halves_take_the_definition_of_onnx(tmp_path: Path) -> None:

@@ -156,6 +156,12 @@ def test_inlined_logarithms_at_the_ends_of_their_domain(name: str, tmp_path: Pat
     assert np.isnan(y[3::4]).all()
 
 
+def test_the_schedule_knows_what_is_inlined() -> None:
+    from edgeseq.kernels.schedules import cpu
+
+    assert {f"tirx.{name}" for name in mathlib._INLINE} == cpu.FUNCTIONS
+
+
 def softplus(x: Any) -> Any:
     from tvm import tirx
 
