@@ -19,7 +19,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.onnx._internal.exporter import _core, _registration
 
-from edgeseq.frontends import torch_quantized
+from edgeseq.frontends import torch_complex, torch_quantized
 from edgeseq.frontends.torch_errors import explain_translation
 from edgeseq.frontends.torch_ops import GATES, NAMESPACE, refuse_packed
 from edgeseq.frontends.torch_quiet import quiet
@@ -43,6 +43,7 @@ def translate(program: ExportedProgram) -> tuple[ir.Model, ExportedProgram]:
     with quiet():
         registry = _registry()
         try:
+            program = torch_complex.decompose(program)
             program = _exporter._prepare_exported_program_for_export(program, registry=registry)
             model = _exporter._exported_program_to_onnx_program(program, registry=registry).model
         except Exception as error:

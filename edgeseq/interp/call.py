@@ -31,6 +31,7 @@ class Call:
         inputs: Declared ONNX element type of each input, by name; "" where it is not known.
         working: Type of every float while the model runs, None for the model's own types.
         run: Runs a subgraph on inputs.
+        round: Rounds to integers, halves to even as ONNX asks.
     """
 
     op: str
@@ -40,6 +41,7 @@ class Call:
     working: torch.dtype | None
     inputs: tuple[str, ...] = ()
     run: Callable[[Body, Sequence[Tensor]], list[Tensor]] = _no_bodies
+    round: Callable[[Tensor], Tensor] = torch.round
 
     def has(self, name: str) -> bool:
         """Whether the node gives this attribute."""

@@ -34,6 +34,7 @@ class Interpreter(nn.Module):
         dtype: Type of every float; None computes each in the model's own type.
         trainable: Whether float initializers take gradients.
         watch: Called after each node, those of bodies included, with its inputs and outputs.
+        rounding: Rounds to integers, in all operators that do; halves go to even by default.
 
     Raises:
         UnsupportedModelError: lists every node it cannot run.
@@ -46,6 +47,7 @@ class Interpreter(nn.Module):
         *,
         trainable: bool = False,
         watch: Watch | None = None,
+        rounding: Callable[[Tensor], Tensor] = torch.round,
     ) -> None:
         super().__init__()
         self._dtype = dtype
@@ -53,7 +55,7 @@ class Interpreter(nn.Module):
         self._trainable = trainable
         self._constants: list[tuple[ir.Value, str]] = []
         self._weights: dict[str, str] = {}
-        self._program = Compiler(model, dtype, self._keep).compile(model.graph)
+        self._program = Compiler(model, dtype, self._keep, rounding).compile(model.graph)
 
     @property
     def weights(self) -> dict[str, Tensor]:

@@ -38,6 +38,10 @@ def mod(call: Call, a: Tensor, b: Tensor) -> Tensor:
     return torch.fmod(a, b) if call.int("fmod") else torch.remainder(a, b)
 
 
+def nearest(call: Call, x: Tensor) -> Tensor:
+    return call.round(x)
+
+
 def bit_shift(call: Call, a: Tensor, b: Tensor) -> Tensor:
     return a << b if call.text("direction") == "LEFT" else a >> b
 
@@ -102,7 +106,6 @@ _PLAIN: Mapping[str, Callable[..., Tensor]] = {
     "Not": torch.logical_not,
     "Or": torch.logical_or,
     "Reciprocal": torch.reciprocal,
-    "Round": torch.round,  # halves to even, as ONNX asks
     "Sigmoid": torch.sigmoid,
     "Sign": torch.sign,
     "Sin": torch.sin,
@@ -126,6 +129,7 @@ OPS: dict[str, Op] = {name: pointwise(function) for name, function in _PLAIN.ite
     "Min": _fold(torch.minimum),
     "Mod": mod,
     "Pow": power,
+    "Round": nearest,
     "Sum": _fold(torch.add),
     "Where": where,
 }

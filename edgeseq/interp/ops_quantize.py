@@ -34,7 +34,7 @@ def _saturate(x: Tensor, kind: str) -> Tensor:
 
 def quantize(call: Call, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     kind = _output_kind(call, zero)
-    y = torch.round(x / _spread(call, scale, x).to(x.dtype))
+    y = call.round(x / _spread(call, scale, x).to(x.dtype))
     if zero is not None:
         y = y + _spread(call, zero, x).to(x.dtype)
     return _saturate(y, kind)
@@ -65,7 +65,7 @@ def dynamic_quantize(call: Call, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scale = (high - low) / 255
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)  # as ONNX Runtime has it
     zero = _saturate(-low / scale, "UINT8")
-    y = torch.round(x / scale) + zero.to(x.dtype)
+    y = call.round(x / scale) + zero.to(x.dtype)
     return _saturate(y, "UINT8"), scale, zero
 
 
@@ -101,7 +101,7 @@ def _channels(w: Tensor, zero: Tensor | None) -> Tensor:
 
 
 def _requantize(call: Call, y: Tensor, factor: Tensor, zero: Tensor) -> Tensor:
-    real = torch.round(y.to(factor.dtype) * factor) + zero.to(factor.dtype)
+    real = call.round(y.to(factor.dtype) * factor) + zero.to(factor.dtype)
     return _saturate(real, _kind(zero))
 
 

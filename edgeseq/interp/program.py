@@ -51,6 +51,7 @@ class Compiler:
         model: The model.
         working: Type of every float, None for the model's own.
         keep: Called with each constant found; the interpreter owns them.
+        rounding: What `Call.round` is.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Compiler:
         model: ir.Model,
         working: torch.dtype | None,
         keep: Callable[[ir.Value, torch.Tensor, bool], None],
+        rounding: Callable[[torch.Tensor], torch.Tensor] = torch.round,
     ) -> None:
+        self._rounding = rounding
         self._functions = model.functions
         self._working = working
         self._keep = keep
@@ -102,7 +105,10 @@ class Compiler:
         domain = "" if node.domain in _STANDARD else node.domain
         opset = node.version or opsets.get(domain) or opsets.get("ai.onnx") or 1
         kinds = tuple("" if v is None or v.dtype is None else v.dtype.name for v in node.inputs)
-        call = Call(node.op_type, attributes, opset, len(node.outputs), self._working, kinds)
+        call = Call(
+            *(node.op_type, attributes, opset, len(node.outputs), self._working, kinds),
+            round=self._rounding,
+        )
         function = self._functions.get(node.op_identifier())
         op = self._table.get(node.op_type) if domain == "" and function is None else None
         if op is None and function is None:

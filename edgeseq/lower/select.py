@@ -1,7 +1,8 @@
 """Which nodes become calls of hand-written kernels, and why.
 
 Each `select_<family>.py` offers `OPS` and `choose(node, shapes, users) -> Choice | str`: a choice,
-or the reason why there is none (the node then goes to TVM, and `inspect --why` shows the reason).
+or the reason why there is none. Families are asked in order; a node that none takes goes to TVM, and
+`inspect --why` shows what the last one said.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Dim = int | str
 # (operand, sizes, count, row and stride in bytes) -> changed sizes, or None
 Restride = Callable[[int, Mapping[str, int], int, int, int], Mapping[str, int] | None]
 _FAMILIES = (
-    *("recurrent", "quantized", "linear", "convolution", "convolution_i8"),
+    *("recurrent", "quantized", "fourier", "linear", "convolution", "convolution_i8"),
     *("cumsum", "scan", "scatter", "topk"),
 )
 
@@ -287,14 +288,17 @@ def choose(graph: ir.Graph, shapes: Shapes) -> Selection:
     choices: dict[ir.Node, Choice] = {}
     covered: set[ir.Node] = set()
     reasons: dict[ir.Node, str] = {}
-    by_op = {op: family for family in families() for op in family.OPS}
+    offers = families()
     for node in graph:
-        if node in covered or node.op_type not in by_op:
-            continue
-        found = by_op[node.op_type].choose(node, shapes)
-        if isinstance(found, str):
-            reasons[node] = found
-            continue
-        choices[node] = found
-        covered.update(found.covers)
+        for family in () if node in covered else offers:
+            if node.op_type not in family.OPS:
+                continue
+            found = family.choose(node, shapes)
+            if isinstance(found, str):
+                reasons[node] = found
+                continue
+            choices[node] = found
+            covered.update(found.covers)
+            reasons.pop(node, None)
+            break
     return Selection(choices, frozenset(covered), reasons)

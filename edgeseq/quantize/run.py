@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from edgeseq.errors import UsageError
-from edgeseq.ir import filter_banks
+from edgeseq.ir import filter_banks, fourier
 from edgeseq.ir.dialect.conv import SMALL, is_small
 from edgeseq.ir.edit import Editor
 from edgeseq.quantize import calibrate, convolutions, windows
@@ -162,12 +162,23 @@ def _choose(
 
 def usual(layer: Layer, scheme: str) -> str:
     """The scheme of a layer that nobody named, where `scheme` is asked for."""
-    integer = scheme != "float" and parse(scheme).activations
-    return "float" if integer and _better_float(layer) else scheme
+    if scheme == "float" or _is_transform(layer):
+        return "float"
+    return "float" if parse(scheme).activations and _better_float(layer) else scheme
+
+
+def _is_transform(layer: Layer) -> bool:
+    """Whether a fast transform stands for its weights, and nothing of them is stored."""
+    if layer.kind not in (LINEAR, CONVOLUTION):
+        return False
+    ((_, data),) = layer.weights()
+    return fourier.is_fast(data.reshape(len(data), -1))
 
 
 def _better_float(layer: Layer) -> str:
-    """Why a product gains nothing from integers; an empty text where it does."""
+    """Why a layer gains nothing from integers; an empty text where it does."""
+    if _is_transform(layer):
+        return fourier.FAST
     if layer.kind != LINEAR:
         return ""
     if filter_banks.BANDS in layer.why_float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,11 +33,17 @@ class Interpreted:
     Args:
         model: The model.
         dtype: Type of every float.
+        rounding: Rounds to integers; halves go to even by default.
     """
 
-    def __init__(self, model: ir.Model, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        dtype: torch.dtype = torch.float64,
+        rounding: Callable[[torch.Tensor], torch.Tensor] = torch.round,
+    ) -> None:
         self.name = f"interpreter {str(dtype).removeprefix('torch.')}"
-        self._interpreter = Interpreter(model, dtype)
+        self._interpreter = Interpreter(model, dtype, rounding=rounding)
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         """Return every output by name."""

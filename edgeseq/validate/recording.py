@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.ir import facts
+from edgeseq.ir.dialect import quantized
 from edgeseq.ir.passes import walk
 from edgeseq.validate import inputs as samples
 from edgeseq.validate.oracle import Interpreted, OnnxRuntime, Oracle, PyTorch, roll
@@ -23,8 +24,10 @@ from edgeseq.validate.vectors import Vectors, widened
 Array = npt.NDArray[Any]
 FILE = "verify/vectors.safetensors"
 STEPS = 40
+_OWN_ORACLE = "interpreter float64"
 STEPS_WITHOUT_STATES = 8  # each is the first one again
 # What rounds a float to a level: float32 and float64 may take neighbouring ones.
+_NEAR = 2.0**-14  # of a level: what float32 makes of 127 levels after a few operations
 _ROUNDING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
 
 
@@ -85,6 +88,10 @@ def record(
     run = _exact(model, oracle, plan, seed)
     vectors = Vectors(run.fed, widened(run.outputs), widened(run.states))
     reference, rough = _reference(run.references, plan, run.fed)
+    runs = [rough]
+    if _has_levels(model) and run.oracle == _OWN_ORACLE:
+        other = Interpreted(model, rounding=_to_the_other_side)
+        runs.append(roll(other, run.fed, plan.states, plan.pairs, stacked=plan.stacked))
     vectors.save(folder / FILE)
     return {
         "file": FILE,
@@ -94,8 +101,8 @@ def record(
         "reference": reference,
         "rounds": _rounds(model),
         "notes": run.notes,
-        "outputs": _limits(vectors.outputs, rough[0]),
-        "states": _limits(vectors.states, rough[1]),
+        "outputs": _limits(vectors.outputs, [outputs for outputs, _ in runs]),
+        "states": _limits(vectors.states, [states for _, states in runs]),
     }
 
 
@@ -106,6 +113,18 @@ def length(model: ir.Model, steps: int = STEPS) -> int:
         return min(max(steps, span.low), span.high)
     carries = any(facts.get(value, facts.State) for value in model.graph.inputs)
     return steps if carries else min(steps, STEPS_WITHOUT_STATES)
+
+
+def _has_levels(model: ir.Model) -> bool:
+    """Whether anything rounds floats to levels, the integer layers of edgeseq included."""
+    return _rounds(model) or any(node.op_type in quantized.OPS for node in walk(model.graph))
+
+
+def _to_the_other_side(x: torch.Tensor) -> torch.Tensor:
+    """Round, but what lies next to a half goes to the other of its neighbours."""
+    nearest = torch.round(x)
+    rest = x - nearest
+    return torch.where(rest.abs() > 0.5 - _NEAR, nearest + rest.sign(), nearest)
 
 
 def _rounds(model: ir.Model) -> bool:
@@ -191,9 +210,11 @@ def _reference(
     return runner.name, roll(runner, fed, plan.states, plan.pairs, stacked=plan.stacked)
 
 
-def _limits(exact: Mapping[str, Array], rough: Mapping[str, Array]) -> dict[str, dict[str, float]]:
+def _limits(
+    exact: Mapping[str, Array], runs: Sequence[Mapping[str, Array]]
+) -> dict[str, dict[str, float]]:
     return {
-        name: {"e_ref": _distance(array, rough[name]), "range": _range(array)}
+        name: {"e_ref": max(_distance(array, run[name]) for run in runs), "range": _range(array)}
         for name, array in exact.items()
     }
 

@@ -26,7 +26,7 @@ from torch.nn import functional
 SAMPLE_RATE = 16_000
 HOP = 256
 WINDOW = 2 * HOP
-BINS = HOP  # 0 .. 7969 Hz; the bin at 8 kHz is dropped, which keeps every size a power of two
+BINS = HOP  # 0 .. 7969 Hz have gains; the bin at 8 kHz is dropped
 FINE = 64  # bins below 2 kHz keep a gain of their own: they resolve the harmonics of a voice
 COARSE = 32  # triangular bands above
 BANDS = FINE + COARSE
@@ -34,79 +34,6 @@ HIDDEN = 128
 POWER_FLOOR = 1e-7  # power of a bin at about -95 dBFS; below it the logarithm says nothing new
 
 WEIGHTS = Path(__file__).parent / "weights.safetensors"
-
-
-class RealDft(nn.Module):
-    """A 512-point real DFT and its inverse as two small products with a twiddle between them.
-
-    With n = 32 n1 + n2 and k = 16 k2 + k1 the kernel splits (Cooley-Tukey, 512 = 16 x 32):
-
-        W512^(nk) = W16^(n1 k1) * W512^(n2 k1) * W32^(n2 k2)
-
-    so 14 kB of constants and 49 thousand products replace a matrix of 1 MB. A real signal needs
-    only k2 < 16, the lower half. Complex values travel as a real half beside an imaginary half.
-    """
-
-    n1, n2 = 16, 32
-
-    first: Tensor
-    twiddle_cos: Tensor
-    twiddle_sin: Tensor
-    second: Tensor
-    scale: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        rows, columns = self.n1, self.n2
-        half = columns // 2
-        small = _angles(rows, rows, 2 * math.pi / rows)
-        twist = _angles(columns, rows, 2 * math.pi / WINDOW)
-        large = _angles(half, columns, 2 * math.pi / columns)
-        second = torch.cat(
-            [
-                torch.cat([large.cos(), large.sin()], dim=1),
-                torch.cat([-large.sin(), large.cos()], dim=1),
-            ]
-        )
-        scale = torch.full((BINS,), 2.0 / WINDOW, dtype=torch.float64)
-        scale[0] = 1.0 / WINDOW  # every bin but DC stands for its mirror image too
-        constants = {
-            "first": torch.cat([small.cos(), -small.sin()], dim=1),
-            "twiddle_cos": twist.cos(),
-            "twiddle_sin": twist.sin(),
-            "second": second,
-            "scale": scale,
-        }
-        for name, value in constants.items():
-            self.register_buffer(name, value.float(), persistent=False)
-
-    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Map frames `[B, 512]` to the real and imaginary parts `[B, 256]` of bins 0 to 255."""
-        table = frame.reshape(-1, self.n1, self.n2).transpose(1, 2) @ self.first
-        real, imag = table[..., : self.n1], table[..., self.n1 :]
-        turned = torch.cat(
-            [
-                real * self.twiddle_cos + imag * self.twiddle_sin,
-                imag * self.twiddle_cos - real * self.twiddle_sin,
-            ],
-            dim=1,
-        )
-        bins = (self.second @ turned).reshape(-1, 2 * BINS)
-        return bins[:, :BINS], bins[:, BINS:]
-
-    def inverse(self, real: Tensor, imag: Tensor) -> Tensor:
-        """Map bins `[B, 256]` back to frames `[B, 512]`: the same factors, transposed."""
-        bins = torch.cat([real * self.scale, imag * self.scale], dim=1)
-        table = self.second.T @ bins.reshape(-1, self.n2, self.n1)
-        real, imag = table[:, : self.n2], table[:, self.n2 :]
-        turned = torch.cat(
-            [
-                real * self.twiddle_cos - imag * self.twiddle_sin,
-                imag * self.twiddle_cos + real * self.twiddle_sin,
-            ],
-            dim=2,
-        )
-        return (turned @ self.first.T).transpose(1, 2).reshape(-1, WINDOW)
 
 
 class Denoiser(nn.Module):
@@ -118,7 +45,6 @@ class Denoiser(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dft = RealDft()
         self.embed = nn.Linear(BANDS, HIDDEN)
         self.gru1 = nn.GRU(HIDDEN, HIDDEN, batch_first=True)
         self.gru2 = nn.GRU(HIDDEN, HIDDEN, batch_first=True)
@@ -146,23 +72,22 @@ class Denoiser(nn.Module):
             the variable `tail_out` is what `tail` becomes, and so on.
         """
         frame = torch.cat([tail, x], dim=1)
-        real, imag = self.dft(frame * self.window)
-        power = real * real + imag * imag
-        gain, h1_out, h2_out = self.bin_gains(power.unsqueeze(1), h1, h2)
-        gain = gain.squeeze(1)
-        clean = self.dft.inverse(real * gain, imag * gain) * self.window
+        bins = torch.fft.rfft(frame * self.window)
+        gain, h1_out, h2_out = self.bin_gains(power(bins).unsqueeze(1), h1, h2)
+        clean = torch.fft.irfft(bins * gain.squeeze(1)) * self.window
         y = clean[:, :HOP] + ola
         tail_out, ola_out = frame[:, HOP:], clean[:, HOP:]
         return y, tail_out, ola_out, h1_out, h2_out
 
-    def bin_gains(self, power: Tensor, h1: Tensor, h2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map powers `[B, T, 256]` to gains of the same shape and the GRU states after them."""
-        bands = torch.cat([power[..., :FINE], power[..., FINE:] @ self.pool], dim=-1)
+    def bin_gains(self, powers: Tensor, h1: Tensor, h2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map powers `[B, T, 257]` to gains of the same shape and the GRU states after them."""
+        bands = torch.cat([powers[..., :FINE], powers[..., FINE:BINS] @ self.pool], dim=-1)
         features = (bands + POWER_FLOOR).log() * 0.2 + 1.0  # about zero mean, unit variance
         first, h1 = self.gru1(self.embed(features).tanh(), h1)
         second, h2 = self.gru2(first, h2)
         gains = self.gains(torch.cat([first, second], dim=-1)).sigmoid()
-        return torch.cat([gains[..., :FINE], gains[..., FINE:] @ self.spread], dim=-1), h1, h2
+        spread = functional.pad(gains[..., FINE:] @ self.spread, (0, 1))
+        return torch.cat([gains[..., :FINE], spread], dim=-1), h1, h2
 
     def sequence(self, wave: Tensor) -> Tensor:
         """Denoise whole waves `[B, N]`, N a multiple of 256: what N / 256 steps from rest give."""
@@ -170,23 +95,28 @@ class Denoiser(nn.Module):
         return enhanced
 
     def analysis(self, wave: Tensor) -> Tensor:
-        """Map waves `[B, N]` to complex bins `[B, N / 256, 256]`."""
+        """Map waves `[B, N]` to complex bins `[B, N / 256, 257]`."""
         frames = functional.pad(wave, (HOP, 0)).unfold(-1, WINDOW, HOP)
         bins: Tensor = torch.fft.rfft(frames * self.window)
-        return bins[..., :BINS]
+        return bins
 
     def enhance(self, bins: Tensor) -> Tensor:
-        """Apply the gains to complex bins `[B, T, 256]`."""
+        """Apply the gains to complex bins `[B, T, 257]`."""
         rest = bins.real.new_zeros(1, bins.shape[0], HIDDEN)
-        gain, _, _ = self.bin_gains(bins.real.square() + bins.imag.square(), rest, rest)
+        gain, _, _ = self.bin_gains(power(bins), rest, rest)
         enhanced: Tensor = bins * gain
         return enhanced
 
     def synthesis(self, bins: Tensor) -> Tensor:
-        """Map complex bins `[B, T, 256]` to waves `[B, 256 T]`, one hop behind the input."""
-        frames = torch.fft.irfft(functional.pad(bins, (0, 1)), n=WINDOW) * self.window
+        """Map complex bins `[B, T, 257]` to waves `[B, 256 T]`, one hop behind the input."""
+        frames = torch.fft.irfft(bins) * self.window
         head, ola = frames[..., :HOP], functional.pad(frames[..., HOP:], (0, 0, 1, 0))[:, :-1]
         return torch.flatten(head + ola, 1)
+
+
+def power(bins: Tensor) -> Tensor:
+    """Map complex bins to their power."""
+    return bins.real.square() + bins.imag.square()
 
 
 def initial_states() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -207,13 +137,6 @@ def streaming() -> tuple[Denoiser, tuple[Tensor, ...]]:
     generator = torch.Generator().manual_seed(0)
     x = 0.1 * torch.randn(1, HOP, generator=generator)
     return load(), (x, *initial_states())
-
-
-def _angles(rows: int, columns: int, unit: float) -> Tensor:
-    """Return `unit * row * column`, in float64."""
-    return unit * torch.outer(
-        torch.arange(rows, dtype=torch.float64), torch.arange(columns, dtype=torch.float64)
-    )
 
 
 def _sqrt_hann() -> Tensor:

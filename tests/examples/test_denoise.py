@@ -53,28 +53,11 @@ def si_snr(estimate: Tensor, target: Tensor) -> float:
     return float(10 * torch.log10(part.square().sum() / (estimate - part).square().sum()))
 
 
-def test_factored_transform_is_the_dft(denoise: ModuleType) -> None:
-    frames = torch.randn(5, denoise.WINDOW, generator=torch.Generator().manual_seed(1))
-    real, imag = denoise.RealDft()(frames)
-    want = torch.fft.rfft(frames.double())[:, : denoise.BINS]
-    torch.testing.assert_close(real.double(), want.real, rtol=0, atol=4e-5)
-    torch.testing.assert_close(imag.double(), want.imag, rtol=0, atol=4e-5)
-
-
-def test_factored_inverse_is_the_inverse_dft(denoise: ModuleType) -> None:
-    real, imag = torch.randn(2, 5, denoise.BINS, generator=torch.Generator().manual_seed(2))
-    imag[:, 0] = 0
-    bins = torch.nn.functional.pad(torch.complex(real, imag).to(torch.complex128), (0, 1))
-    got = denoise.RealDft().inverse(real, imag)
-    want = torch.fft.irfft(bins, n=denoise.WINDOW)
-    torch.testing.assert_close(got.double(), want, rtol=0, atol=1e-6)
-
-
 def test_window_and_overlap_add_return_the_input_one_hop_later(denoise: ModuleType) -> None:
     model = denoise.Denoiser()
     sound = 0.3 * torch.sin(torch.arange(denoise.HOP * 12) * 0.3).unsqueeze(0)
     again = model.synthesis(model.analysis(sound))
-    torch.testing.assert_close(again[:, denoise.HOP :], sound[:, : -denoise.HOP], rtol=0, atol=2e-4)
+    torch.testing.assert_close(again[:, denoise.HOP :], sound[:, : -denoise.HOP], rtol=0, atol=1e-5)
 
 
 def test_step_is_the_sequence(denoise: ModuleType) -> None:
