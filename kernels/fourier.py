@@ -1,8 +1,8 @@
 """Real Fourier transforms of windowed frames, forth and back; c/fourier.c.
 
-What an STFT of known length is made of, be it written as such, as a convolution with waves or as a
-product with them (`edgeseq/ir/fourier.py` recognises those). Of 512 points a matrix takes a megabyte
-and 263 thousand products; here it is 4 kB and about ten thousand operations.
+What an STFT of known length is made of, be it written as such, as a convolution with waves or as
+a product with them (`edgeseq/ir/fourier.py` recognises those). Of 512 points a matrix takes a
+megabyte and 263 thousand products; here it is 4 kB and about twenty thousand operations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Operators on complex tensors that torch's ONNX exporter does not know, as operators on their parts.
+"""Operators on complex tensors that torch's ONNX exporter lacks, as operators on their parts.
 
-The exporter keeps a complex tensor as a real one with the parts on a last axis, and knows arithmetic
-and some others. Those here move numbers about or are made of real ones, so they are decomposed
-before it sees them: `view_as_real` and `view_as_complex` cost nothing in the graph.
+The exporter keeps a complex tensor as a real one with the parts on a last axis, and knows
+arithmetic and some others. Those here move numbers about or are made of real ones, so they are
+decomposed before it sees them: `view_as_real` and `view_as_complex` cost nothing in the graph.
 """
 
 from __future__ import annotations
@@ -23,18 +23,23 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     values = (node.meta.get("val") for node in program.graph.nodes)
     if not any(isinstance(v, Tensor) and v.is_complex() for v in values):
         return program
-    return program.run_decompositions(dict(_TABLE))
+    decomposed: ExportedProgram = program.run_decompositions(
+        {operator: _if_complex(function) for operator, function in _TABLE.items()}
+    )
+    return decomposed
 
 
 def _if_complex(function: Operator) -> Operator:
     def decomposition(*args: Any, **kwargs: Any) -> Any:
         given = [*args, *kwargs.values()]
         flat = [v for a in given for v in (a if isinstance(a, list | tuple) else [a])]
-        if not any(isinstance(v, Tensor) and v.is_complex() or isinstance(v, complex) for v in flat):
-            return NotImplemented
-        return function(*args, **kwargs)
+        return function(*args, **kwargs) if any(map(_is_complex, flat)) else NotImplemented
 
     return decomposition
+
+
+def _is_complex(value: Any) -> bool:
+    return value.is_complex() if isinstance(value, Tensor) else isinstance(value, complex)
 
 
 def _along(operator: Operator, ranks: int = 0) -> Operator:
@@ -73,7 +78,7 @@ def _unbind(x: Tensor, dim: int = 0) -> Any:
     return _complex(torch.unbind(torch.view_as_real(x), dim % x.dim()))
 
 
-def _expand(x: Tensor, size: Sequence[int], *, implicit: bool = False) -> Any:
+def _expand(x: Tensor, size: Sequence[int], **_: Any) -> Any:
     return _complex(torch.view_as_real(x).expand(*size, 2))
 
 
@@ -115,20 +120,20 @@ def _times(x: Tensor, factor: Any) -> Any:
     if not x.is_complex():
         return torch.complex(x * a, x * b)
     re, im = x.real, x.imag
-    return torch.complex(re * a - im * b, re * b + im * a) if b else _complex(
-        torch.view_as_real(x) * a
+    return (
+        torch.complex(re * a - im * b, re * b + im * a)
+        if b
+        else _complex(torch.view_as_real(x) * a)
     )
 
 
-def _einsum(equation: str, operands: Sequence[Tensor], *, path: Any = None) -> Any:
+def _einsum(equation: str, operands: Sequence[Tensor], **_: Any) -> Any:
     if len(operands) == 1:
         parts = (torch.einsum(equation, part) for part in (operands[0].real, operands[0].imag))
         return torch.complex(*parts)
     if len(operands) > 2:
         return NotImplemented
-    (ar, ai), (br, bi) = (
-        (v.real, v.imag) if v.is_complex() else (v, torch.zeros_like(v)) for v in operands
-    )
+    (ar, ai), (br, bi) = ((v.real, v.imag) for v in operands)
     return torch.complex(
         torch.einsum(equation, ar, br) - torch.einsum(equation, ai, bi),
         torch.einsum(equation, ar, bi) + torch.einsum(equation, ai, br),
@@ -158,31 +163,28 @@ def _lengthened(operator: Operator, bins: Callable[[int], int]) -> Operator:
 
 
 _TABLE: Mapping[Operator, Operator] = {
-    operator: _if_complex(function)
-    for operator, function in {
-        _aten.unsqueeze.default: _along(torch.unsqueeze, 1),
-        _aten.squeeze.dim: _along(torch.squeeze),
-        _aten.select.int: _along(torch.select),
-        _aten.index_select.default: _along(torch.index_select),
-        _aten.cumsum.default: _along(torch.cumsum),
-        _aten.split.Tensor: _split,
-        _aten.split_with_sizes.default: _split,
-        _aten.chunk.default: _chunk,
-        _aten.unbind.int: _unbind,
-        _aten.expand.default: _expand,
-        _aten.repeat.default: _repeat,
-        _aten.pad.default: _pad,
-        _aten.constant_pad_nd.default: _constant_pad,
-        _aten.where.self: _where,
-        _aten.zeros_like.default: _zeros_like,
-        _aten.ones_like.default: _ones_like,
-        _aten.mul.Scalar: _times,
-        _aten.mul.Tensor: _times,
-        _aten.einsum.default: _einsum,
-        _aten.exp.default: _exp,
-        _aten.sgn.default: _sgn,
-        _aten.fft_irfft.default: _lengthened(torch.fft.irfft, lambda n: n // 2 + 1),
-        _aten.fft_fft.default: _lengthened(torch.fft.fft, lambda n: n),
-        _aten.fft_ifft.default: _lengthened(torch.fft.ifft, lambda n: n),
-    }.items()
+    _aten.unsqueeze.default: _along(torch.unsqueeze, 1),
+    _aten.squeeze.dim: _along(torch.squeeze),
+    _aten.select.int: _along(torch.select),
+    _aten.index_select.default: _along(torch.index_select),
+    _aten.cumsum.default: _along(torch.cumsum),
+    _aten.split.Tensor: _split,
+    _aten.split_with_sizes.default: _split,
+    _aten.chunk.default: _chunk,
+    _aten.unbind.int: _unbind,
+    _aten.expand.default: _expand,
+    _aten.repeat.default: _repeat,
+    _aten.pad.default: _pad,
+    _aten.constant_pad_nd.default: _constant_pad,
+    _aten.where.self: _where,
+    _aten.zeros_like.default: _zeros_like,
+    _aten.ones_like.default: _ones_like,
+    _aten.mul.Scalar: _times,
+    _aten.mul.Tensor: _times,
+    _aten.einsum.default: _einsum,
+    _aten.exp.default: _exp,
+    _aten.sgn.default: _sgn,
+    _aten.fft_irfft.default: _lengthened(torch.fft.irfft, lambda n: n // 2 + 1),
+    _aten.fft_fft.default: _lengthened(torch.fft.fft, lambda n: n),
+    _aten.fft_ifft.default: _lengthened(torch.fft.ifft, lambda n: n),
 }

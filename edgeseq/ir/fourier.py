@@ -1,8 +1,8 @@
 """Recognises matrices that compute the spectrum of a windowed frame, or a frame of its spectrum.
 
 Without complex numbers a transform is a convolution or a product with sampled waves; so exporters
-and model authors write it, and a fast transform may compute it (`edgeseq/lower/select_fourier.py`). Here a
-matrix is one to the last digit of float32; `filter_banks` tells what only looks like one.
+and model authors write it, and a fast transform may compute it (`edgeseq/lower/select_fourier.py`).
+Here a matrix is one to the last digit of float32; `filter_banks` tells what only looks like one.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _smooth(number: int) -> bool:
 
 
 def recognise(matrix: Array) -> Transform | None:
-    """What transform a matrix `[rows, K]` is: `matrix @ frame` a spectrum, `spectrum @ matrix` a frame."""
+    """What transform a matrix `[rows, K]` is, forth (`matrix @ frame`) or back (transposed)."""
     if matrix.ndim != 2 or min(matrix.shape) < 3 or not np.issubdtype(matrix.dtype, np.floating):
         return None
     largest = float(np.abs(matrix).max())
@@ -136,7 +136,7 @@ def _fit(matrix: Array, layout: Layout, points: int, largest: float) -> Transfor
     for count in (2, layout.bins):  # one bin tells most other matrices apart
         turns = np.outer(np.arange(count), np.arange(matrix.shape[1])) % points
         waves = np.exp(-2j * np.pi * turns / points)
-        window = _mean(im[:count], waves.imag) if re is None and im is not None else re[0]
+        window = _mean(im, waves.imag, count) if re is None else re[0]
         waves *= window
         sign = -1 if im is not None and (im[:count] * waves.imag).sum() < 0 else 1
         parts = [(re, waves.real), (im, sign * waves.imag)]
@@ -149,7 +149,9 @@ def _fit(matrix: Array, layout: Layout, points: int, largest: float) -> Transfor
     return Transform(points, layout, sign, window, scale)
 
 
-def _mean(rows: Array, waves: Array) -> Array:
+def _mean(rows: Array | None, waves: Array, count: int) -> Array:
     """The window with which the waves come closest to these rows; 0 where no wave tells."""
+    assert rows is not None
     power = (waves**2).sum(axis=0)
-    return np.where(power > 1e-9, (rows * waves).sum(axis=0) / np.maximum(power, 1e-9), 0.0)
+    shared = (rows[:count] * waves).sum(axis=0)
+    return np.where(power > 1e-9, shared / np.maximum(power, 1e-9), 0.0)

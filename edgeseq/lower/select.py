@@ -1,8 +1,8 @@
 """Which nodes become calls of hand-written kernels, and why.
 
 Each `select_<family>.py` offers `OPS` and `choose(node, shapes, users) -> Choice | str`: a choice,
-or the reason why there is none. Families are asked in order; a node that none takes goes to TVM, and
-`inspect --why` shows what the last one said.
+or the reason why there is none. Families are asked in order; a node that none takes goes to TVM,
+and `inspect --why` shows what the last one said.
 """
 
 from __future__ import annotations

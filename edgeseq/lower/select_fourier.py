@@ -78,10 +78,8 @@ def _of_convolution(node: ir.Node, weight: Array, shapes: Shapes) -> Choice | st
     return _choice(node, found, own | _parts(found, spectrum, *places))
 
 
-def _parts(
-    found: Transform, name: str, batch: Size, frame: Size, row: Size
-) -> dict[str, Size]:
-    """Where the parts of the bins lie, by the distances of batches, frames and rows of the matrix."""
+def _parts(found: Transform, name: str, batch: Size, frame: Size, row: Size) -> dict[str, Size]:
+    """Where the parts of the bins lie, by the strides of batches, frames and matrix rows."""
     at = found.layout
     return {
         f"{name}_bs": batch,

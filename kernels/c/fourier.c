@@ -35,26 +35,17 @@ ES_FN void es_cstore(es_complex y, ptrdiff_t at, es_cv v) {
   es_store(y.re + at, v.re);
   es_store(y.im + at, v.im);
 }
-ES_FN es_cv es_cadd(es_cv a, es_cv b) {
-  return (es_cv){es_add(a.re, b.re), es_add(a.im, b.im)};
-}
-ES_FN es_cv es_csub(es_cv a, es_cv b) {
-  return (es_cv){es_sub(a.re, b.re), es_sub(a.im, b.im)};
-}
+ES_FN es_cv es_cadd(es_cv a, es_cv b) { return (es_cv){es_add(a.re, b.re), es_add(a.im, b.im)}; }
+ES_FN es_cv es_csub(es_cv a, es_cv b) { return (es_cv){es_sub(a.re, b.re), es_sub(a.im, b.im)}; }
 ES_FN es_cv es_cmul(es_cv a, es_v re, es_v im) {
-  return (es_cv){es_sub(es_mul(a.re, re), es_mul(a.im, im)),
-                 es_fma(a.re, im, es_mul(a.im, re))};
+  return (es_cv){es_sub(es_mul(a.re, re), es_mul(a.im, im)), es_fma(a.re, im, es_mul(a.im, re))};
 }
 ES_FN es_cv es_cscale(es_cv a, float by) {
   return (es_cv){es_mul(a.re, es_set(by)), es_mul(a.im, es_set(by))};
 }
 /* a + i b and a - i b */
-ES_FN es_cv es_cadd_i(es_cv a, es_cv b) {
-  return (es_cv){es_sub(a.re, b.im), es_add(a.im, b.re)};
-}
-ES_FN es_cv es_csub_i(es_cv a, es_cv b) {
-  return (es_cv){es_add(a.re, b.im), es_sub(a.im, b.re)};
-}
+ES_FN es_cv es_cadd_i(es_cv a, es_cv b) { return (es_cv){es_sub(a.re, b.im), es_add(a.im, b.re)}; }
+ES_FN es_cv es_csub_i(es_cv a, es_cv b) { return (es_cv){es_add(a.re, b.im), es_sub(a.im, b.re)}; }
 
 /* a[j] = sum over k of a[k] W_r^(j k), for r of 2 to 5. */
 ES_FN void es_butterfly(const int r, es_cv *a) {
@@ -103,9 +94,10 @@ ES_FN void es_butterfly(const int r, es_cv *a) {
     for (int p = 0; p < m; p++) {                                                                  \
       ES_LOOP for (int i = 0; i < width; i += ES_W) {                                              \
         es_cv a[r];                                                                                \
-        ES_UNROLL for (int k = 0; k < r; k++) a[k] = es_cload(x, (ptrdiff_t)(p + m * k) * step + i); \
+        ES_UNROLL for (int k = 0; k < r; k++) a[k] =                                               \
+            es_cload(x, (ptrdiff_t)(p + m * k) * step + i);                                        \
         es_butterfly(r, a);                                                                        \
-        es_cstore(y, (ptrdiff_t)r *p *width + i, a[0]);                                            \
+        es_cstore(y, (ptrdiff_t)r * p * width + i, a[0]);                                          \
         if (p > 0)                                                                                 \
           ES_UNROLL for (int k = 1; k < r; k++) a[k] =                                             \
               es_cmul(a[k], es_set(turns[2 * k - 2]), es_set(turns[2 * k - 1]));                   \
@@ -182,9 +174,7 @@ ES_FN_RARE void es_transpose(int rows, int columns, const float *x, ptrdiff_t xs
     int j = 0;
     ES_LOOP for (; j + 4 <= columns; j += 4)
         es_transpose_four(x + i * xs + j, xs, y + j * ys + i, ys);
-    ES_LOOP for (; j < columns; j++)
-      for (int l = i; l < i + 4; l++)
-        y[j * ys + l] = x[l * xs + j];
+    ES_LOOP for (; j < columns; j++) for (int l = i; l < i + 4; l++) y[j * ys + l] = x[l * xs + j];
   }
   for (; i < rows; i++)
     ES_LOOP for (int j = 0; j < columns; j++) y[j * ys + i] = x[i * xs + j];
@@ -194,9 +184,9 @@ ES_FN_RARE void es_transpose(int rows, int columns, const float *x, ptrdiff_t xs
 typedef struct {
   int N, R, C, half, lanes, columns; /* bins of a column; the same, and C / 2, in whole vectors */
   const float *twist_re, *twist_im, *turns;
-  float *frame;        /* [N] */
-  es_complex bins;     /* [N / 2 + 1] */
-  es_complex a, b, c;  /* whatever a step of the transform has made */
+  float *frame;       /* [N] */
+  es_complex bins;    /* [N / 2 + 1] */
+  es_complex a, b, c; /* whatever a step of the transform has made */
 } es_fourier;
 
 ES_FN es_fourier es_fourier_of(int N, int R, const float *t, float *scratch) {
@@ -286,9 +276,8 @@ ES_FN void es_fourier_back(const es_fourier *f) {
       turned.im[j * lanes + i] = -bins.im[last - i];
     }
   }
-  const es_complex found =
-      es_swapped(es_fft(C, lanes, lanes, es_swapped(turned), es_swapped(f->b),
-                        es_swapped(f->a), &turns_c));
+  const es_complex found = es_swapped(
+      es_fft(C, lanes, lanes, es_swapped(turned), es_swapped(f->b), es_swapped(f->a), &turns_c));
   es_transpose(C, half, found.re, lanes, rows.re, C);
   es_transpose(C, half, found.im, lanes, rows.im, C);
   const es_complex z = f->a;
@@ -307,13 +296,13 @@ ES_FN void es_fourier_back(const es_fourier *f) {
                   (es_cv){es_add(p.re, q.im), es_sub(q.re, p.im)});
     }
   }
-  const es_complex y = es_swapped(es_fft(R, f->columns, f->columns, es_swapped(z),
-                                         es_swapped(f->b), es_swapped(z), &turns));
+  const es_complex y = es_swapped(
+      es_fft(R, f->columns, f->columns, es_swapped(z), es_swapped(f->b), es_swapped(z), &turns));
   for (int j = 0; j < R; j++) { /* halves of rows; what follows them is written after them */
     const float *from[2] = {y.re + (ptrdiff_t)j * f->columns, y.im + (ptrdiff_t)j * f->columns};
     for (int side = 0; side < 2; side++)
       ES_LOOP for (int i = 0; i < C / 2; i += ES_W)
-        es_store(f->frame + (ptrdiff_t)j * C + side * (C / 2) + i, es_load(from[side] + i));
+          es_store(f->frame + (ptrdiff_t)j * C + side * (C / 2) + i, es_load(from[side] + i));
   }
 }
 

@@ -11,6 +11,7 @@ import torch
 from edgeseq import validate
 from edgeseq.errors import UsageError
 from edgeseq.ir import facts
+from edgeseq.quantize import quantize
 from edgeseq.validate import vectors
 from edgeseq.validate.compare import tolerance
 
@@ -194,6 +195,31 @@ def test_so_does_one_whose_function_rounds(tmp_path: Path) -> None:
         b = DequantizeLinear (q, s, z)
     }""")
     assert validate.record(model, tmp_path)["rounds"]
+
+
+def test_what_float32_may_round_to_another_level_counts_as_its_error(tmp_path: Path) -> None:
+    model = parse("""g (float[1, 4] x) => (float[1, 4] y) <float s = {0.5}, uint8 z = {128}> {
+        q = QuantizeLinear (x, s, z)
+        y = DequantizeLinear (q, s, z)
+    }""")
+    apart, near = (np.full((1, 1, 4), x, np.float32) for x in (0.3, 0.250003))
+    for name, x, error in (("apart", apart, 0.0), ("near", near, 0.5)):
+        (tmp_path / name).mkdir()
+        section = validate.record(model, tmp_path / name, given={"x": x})
+        assert section["outputs"]["y"]["e_ref"] == error
+
+
+def test_so_it_does_in_integer_layers(tmp_path: Path) -> None:
+    model = parse("""
+    g (float[1, 4] x) => (float[1, 3] y)
+    <float[4, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> { y = MatMul (x, w) }
+    """)
+    quantize(model, "int8")
+    apart, near = (np.float32([[[1.27, x, 0, 0]]]) for x in (0.303, 0.305))
+    for name, x, low in (("apart", apart, 0.0), ("near", near, 1e-2)):
+        (tmp_path / name).mkdir()
+        section = validate.record(model, tmp_path / name, given={"x": x})
+        assert low <= section["outputs"]["y"]["e_ref"] <= low + 1e-1 * (low > 0) + 1e-6
 
 
 def test_a_model_that_carries_nothing_gets_a_few_steps(tmp_path: Path) -> None:
