@@ -1,7 +1,7 @@
 """`STFT(x, 128, window) -> Conv`, `DFT(x) -> MatMul`: Fourier transforms of a known length.
 
-The transform is a constant matrix. Frames of speech are so short that a product with it, fused with
-what surrounds it, beats a fast transform; and it needs no operator that targets do not have.
+So a transform is what exporters also write it as, a constant matrix; lowering recognises those of
+64 points and more and computes them as fast transforms (`edgeseq/lower/select_fourier.py`).
 """
 
 from __future__ import annotations

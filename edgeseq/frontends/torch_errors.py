@@ -75,7 +75,9 @@ def explain_capture(error: BaseException, fixations: Fixations, plan: Plan) -> E
         at = (*ours.at, *([line] if line else []))
         return type(ours)(ours.what, at=at, why=ours.why, fix=ours.fix)
     text = "\n".join(str(one) for one in chain)
-    if "specialized" in text or "specialised" in text:
+    if "GuardOnDataDependent" not in " ".join(type(one).__name__ for one in chain) and (
+        "specialized" in text or "specialised" in text
+    ):
         return _fixed_dimension(text, fixations, plan)
     if re.search(r"data-dependent|DataDependent", text + type(error).__name__):
         return UnsupportedModelError(

@@ -16,15 +16,19 @@ import onnx_ir as ir
 import onnx_ir.passes.common
 import onnxscript
 import torch
+import torch.fx.experimental._config
 from torch.export import ExportedProgram
-from torch.onnx._internal.exporter import _core, _registration
+from torch.onnx._internal.exporter import _core, _fx_passes, _registration
 
 from edgeseq.frontends import torch_complex, torch_quantized
 from edgeseq.frontends.torch_errors import explain_translation
 from edgeseq.frontends.torch_ops import GATES, NAMESPACE, refuse_packed
 from edgeseq.frontends.torch_quiet import quiet
+from edgeseq.ir.infer import tensor_of
 
 _exporter: Any = _core
+_passes: Any = _fx_passes
+_config: Any = torch.fx.experimental._config  # `patch` is added to it at run time
 _aten: Any = torch.ops.aten
 _ours: Any = getattr(torch.ops, NAMESPACE)
 
@@ -43,15 +47,48 @@ def translate(program: ExportedProgram) -> tuple[ir.Model, ExportedProgram]:
     with quiet():
         registry = _registry()
         try:
-            program = torch_complex.decompose(program)
-            program = _exporter._prepare_exported_program_for_export(program, registry=registry)
+            program = _functional(torch_complex.decompose(program), registry)
             model = _exporter._exported_program_to_onnx_program(program, registry=registry).model
         except Exception as error:
             raise explain_translation(error, program, registry) from error
     ir.passes.common.InlinePass()(model)
     _widen_indices(model)
     _drop_nothing(model)
+    _row_major(model)
     return model, program
+
+
+def _functional(program: ExportedProgram, registry: Any) -> ExportedProgram:
+    """The program in the exporter's operators, as the exporter itself prepares it.
+
+    But decomposed attention may have other strides than torch's kernel, so that a view behind it is
+    none any more when types are promoted; without side effects, a reshape is the same. And torch
+    leaves an axis that it is asked to squeeze if it is longer than 1; Squeeze refuses.
+    """
+    with _config.patch(backed_size_oblivious=True):
+        program = _passes.decompose_with_registry(program, registry)
+        module = program.graph_module
+        for part in module.modules():
+            for node in list(part.graph.nodes):
+                if node.target == _aten.view.default and not node.meta["val"].is_complex():
+                    node.target = _aten.reshape.default
+                elif node.target == _aten.squeeze.dim and _is_longer(*node.args):
+                    node.replace_all_uses_with(node.args[0])
+        _passes.insert_type_promotion_nodes(module)
+        program._graph_module = _passes.remove_assertion_nodes(module)
+    return program
+
+
+def _is_longer(x: torch.fx.Node, axis: int) -> bool:
+    shape = x.meta["val"].shape
+    return len(shape) > 0 and isinstance(shape[axis], int) and shape[axis] != 1
+
+
+def _row_major(model: ir.Model) -> None:
+    """Weights that the module keeps transposed share its memory; who hashes them wants rows."""
+    for value in model.graph.initializers.values():
+        if value.const_value is not None and not value.const_value.numpy().flags.c_contiguous:
+            value.const_value = tensor_of(value.const_value.numpy(), value.name)
 
 
 def _drop_nothing(model: ir.Model) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeseq.ir.edit import data_of
 
 Array = npt.NDArray[Any]
 
@@ -65,22 +68,60 @@ class Transform:
     scale: Array
 
 
-def forth(matrix: Array) -> Transform | None:
-    """The fast transform that is `matrix @ frame`, `matrix` being [parts of bins, samples]."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layer:
+    """A node that is a fast transform, and which way it goes."""
+
+    transform: Transform
+    inverse: bool
+
+
+def of_node(node: ir.Node) -> Layer | None:
+    """The fast transform that a product or a convolution of one channel is, if it is one.
+
+    What depends on the shape of its input is not looked at: an image of several lines.
+    """
+    weight = data_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    plain = node.domain in ("", "ai.onnx") and all(map(_adds_nothing, node.inputs[2:]))
+    if weight is None or weight.dtype != np.float32 or not plain:
+        return None
+    get = node.attributes.get_int
+    if node.op_type in ("MatMul", "Gemm"):
+        if weight.ndim != 2 or get("transA", 0) or node.attributes.get_float("alpha", 1.0) != 1.0:
+            return None
+        matrix = weight.T if get("transB", 0) else weight
+        forth = _forth(matrix.T)
+        return _layer(forth, inverse=False) or _layer(_back(matrix), inverse=True)
+    if node.op_type not in ("Conv", "ConvTranspose") or set(weight.shape[1:-1]) != {1}:
+        return None
+    if get("group", 1) != 1 or set(node.attributes.get_ints("dilations", ())) - {1}:
+        return None
+    rows = weight.reshape(len(weight), -1)
+    if node.op_type == "ConvTranspose":
+        return _layer(_back(rows), inverse=True)
+    return _layer(_forth(rows), inverse=False)
+
+
+def _layer(found: Transform | None, *, inverse: bool) -> Layer | None:
+    return None if found is None else Layer(found, inverse)
+
+
+def _adds_nothing(bias: ir.Value | None) -> bool:
+    added = data_of(bias)
+    return bias is None or (added is not None and not added.any())
+
+
+def _forth(matrix: Array) -> Transform | None:
+    """`matrix @ frame` is a spectrum, `matrix` being [parts of bins, samples]."""
     found = _fast(matrix)
     return found if found is not None and np.abs(found.scale - 1).max() <= TOLERANCE else None
 
 
-def back(matrix: Array) -> Transform | None:
-    """The fast transform that is `spectrum @ matrix`, `matrix` being [parts of bins, samples]."""
+def _back(matrix: Array) -> Transform | None:
+    """`spectrum @ matrix` is a frame, `matrix` being [parts of bins, samples]."""
     found = _fast(matrix)
     whole = found is not None and min(found.layout.re_at, found.layout.im_at) >= 0
     return found if whole else None
-
-
-def is_fast(matrix: Array) -> bool:
-    """Whether a product with a matrix, or with its transpose, is a fast transform."""
-    return any(forth(m) is not None or back(m) is not None for m in (matrix, matrix.T))
 
 
 def _fast(matrix: Array) -> Transform | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
 from edgeseq.ir import fourier
-from edgeseq.ir.fourier import Transform
+from edgeseq.ir.fourier import Layer, Transform
 from edgeseq.kernels import fourier as kernels
 from edgeseq.kernels._conv import Activation
-from edgeseq.lower.select import Array, Choice, Shapes, constant, product, size
+from edgeseq.lower.select import Choice, Shapes, constant, product, size
 from edgeseq.lower.select_convolution import known_sizes, sizes_of
 from edgeseq.lower.size import Size
 
@@ -19,63 +21,54 @@ _NONE = "no Fourier transform"
 
 def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     """A transform for the node, or why there is none."""
-    weight = constant(node.inputs[1])
-    if weight is None or weight.dtype != np.float32 or not all(map(_adds_nothing, node.inputs[2:])):
-        return _NONE
-    if node.op_type in ("MatMul", "Gemm"):
-        return _of_product(node, weight, shapes)
-    return _of_convolution(node, weight, shapes)
-
-
-def _adds_nothing(bias: ir.Value | None) -> bool:
-    added = constant(bias)
-    return bias is None or (added is not None and not added.any())
-
-
-def _of_product(node: ir.Node, weight: Array, shapes: Shapes) -> Choice | str:
-    get = node.attributes
-    if weight.ndim != 2 or get.get_int("transA", 0) or get.get_float("alpha", 1.0) != 1.0:
-        return _NONE
-    matrix = weight.T if get.get_int("transB", 0) else weight
-    rows, (inputs, outputs) = product(shapes.of(node.inputs[0])[:-1]), matrix.shape
-    frames = {"B": Size.of(1), "M": rows, "pad": Size.of(0)}
-    if (forth := fourier.forth(matrix.T)) is not None:
-        signal = {"L": rows * inputs, "x_bs": Size.of(0), "x_ms": Size.of(inputs)}
-        parts = _parts(forth, "y", Size.of(0), Size.of(outputs), Size.of(1))
-        return _choice(node, forth, {**frames, **signal, **parts})
-    if (back := fourier.back(matrix)) is not None:
-        signal = {"L": rows * outputs, "y_bs": Size.of(0), "y_ms": Size.of(outputs)}
-        parts = _parts(back, "x", Size.of(0), Size.of(inputs), Size.of(1))
-        return _choice(node, back, {**frames, **signal, **parts, "add": Size.of(0)})
-    return _NONE
-
-
-def _of_convolution(node: ir.Node, weight: Array, shapes: Shapes) -> Choice | str:
-    x, y = shapes.of(node.inputs[0]), shapes.of(node.outputs[0])
-    if weight.ndim not in (3, 4) or node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
-        return _NONE
-    known = known_sizes(node, x, weight.shape, Activation.NONE)
-    line = ("H", "KH", "G", "DW")  # one line, one channel of a signal
-    inverse = node.op_type == "ConvTranspose"
-    if any(known[n] != 1 for n in (*line, "O" if inverse else "C")) or known["PT"] or known["PB"]:
-        return _NONE
-    bank = weight.reshape(len(weight), -1)
-    found = fourier.back(bank) if inverse else fourier.forth(bank)
+    found = fourier.of_node(node)
     if found is None:
         return _NONE
+    if node.op_type in ("MatMul", "Gemm"):
+        return _of_product(node, found, shapes)
+    return _of_convolution(node, found, shapes)
+
+
+def _of_product(node: ir.Node, found: Layer, shapes: Shapes) -> Choice:
+    dims = shapes.of(node.inputs[0])
+    rows, outputs = product(dims[:-1]), int(shapes.of(node.outputs[0])[-1])
+    signal, spectrum = ("y", "x") if found.inverse else ("x", "y")
+    width = {"x": int(dims[-1]), "y": outputs}
+    own = {
+        "B": Size.of(1),
+        "M": rows,
+        "pad": Size.of(0),
+        "L": rows * width[signal],
+        f"{signal}_bs": Size.of(0),
+        f"{signal}_ms": Size.of(width[signal]),
+        "add": Size.of(0),
+    }
+    places = Size.of(0), Size.of(width[spectrum]), Size.of(1)
+    return _choice(node, found, own | _parts(found.transform, spectrum, *places))
+
+
+def _of_convolution(node: ir.Node, found: Layer, shapes: Shapes) -> Choice | str:
+    x, y = shapes.of(node.inputs[0]), shapes.of(node.outputs[0])
+    weight = constant(node.inputs[1])
+    assert weight is not None
+    if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
+        return _NONE
+    known = known_sizes(node, x, weight.shape, Activation.NONE)
+    if known["H"] != 1 or known["PT"] or known["PB"]:
+        return _NONE
     sizes = sizes_of(known, x, y)
-    hop, signal, spectrum = Size.of(known["SW"]), "xy"[inverse], "yx"[inverse]
+    signal, spectrum = ("y", "x") if found.inverse else ("x", "y")
     own = {
         "B": sizes["N"],
-        "M": size((x if inverse else y)[-1]),
+        "M": size((x if found.inverse else y)[-1]),
         "pad": Size.of(known["PL"]),
-        "L": size((y if inverse else x)[-1]),
+        "L": size((y if found.inverse else x)[-1]),
         f"{signal}_bs": sizes[f"{signal}_ns"],
-        f"{signal}_ms": hop,
+        f"{signal}_ms": Size.of(known["SW"]),
         "add": Size.of(1),
     }
     places = sizes[f"{spectrum}_ns"], Size.of(1), sizes[f"{spectrum}_cs"]
-    return _choice(node, found, own | _parts(found, spectrum, *places))
+    return _choice(node, found, own | _parts(found.transform, spectrum, *places))
 
 
 def _parts(found: Transform, name: str, batch: Size, frame: Size, row: Size) -> dict[str, Size]:
@@ -90,9 +83,9 @@ def _parts(found: Transform, name: str, batch: Size, frame: Size, row: Size) -> 
     }
 
 
-def _choice(node: ir.Node, found: Transform, sizes: dict[str, Size]) -> Choice:
+def _choice(node: ir.Node, layer: Layer, sizes: Mapping[str, Size]) -> Choice:
+    found, inverse = layer.transform, layer.inverse
     points, bins = found.points, found.layout.bins
-    inverse = "add" in sizes and "x_ks" in sizes
     kernel = kernels.KERNELS[inverse]
     sizes = {
         **sizes,

@@ -169,10 +169,7 @@ def usual(layer: Layer, scheme: str) -> str:
 
 def _is_transform(layer: Layer) -> bool:
     """Whether a fast transform stands for its weights, and nothing of them is stored."""
-    if layer.kind not in (LINEAR, CONVOLUTION):
-        return False
-    ((_, data),) = layer.weights()
-    return fourier.is_fast(data.reshape(len(data), -1))
+    return layer.kind in (LINEAR, CONVOLUTION) and fourier.of_node(layer.node) is not None
 
 
 def _better_float(layer: Layer) -> str:

@@ -80,10 +80,12 @@ class PyTorch:
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
 
     def in_own_type(self) -> PyTorch:
-        """Return the same module in float32, or in half precision if it is a half module."""
+        """Return the same module in float32, or in half precision if all of it is."""
         module = self._given[0]
-        half = {p.dtype for p in (*module.parameters(), *module.buffers())} & _HALF
-        return PyTorch(*self._given, dtype=next(iter(half), torch.float32))
+        weights: list[torch.Tensor] = list(module.parameters()) or list(module.buffers())
+        types = {w.dtype for w in weights if w.is_floating_point()}
+        half = len(types) == 1 and types <= _HALF
+        return PyTorch(*self._given, dtype=types.pop() if half else torch.float32)
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
         """Return every output by name."""

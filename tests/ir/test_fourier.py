@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from edgeseq.kernels import fourier as kernels
 from hypothesis import given, settings
@@ -17,6 +18,13 @@ def waves(points: int, bins: int, window: Array) -> Array:
     """The spectrum of a frame is this times the frame, [bins, samples], complex."""
     at = np.outer(np.arange(bins), np.arange(len(window))) % points
     return np.exp(-2j * np.pi * at / points) * window
+
+
+def product(matrix: Array) -> ir.Node:
+    """MatMul(x, matrix)."""
+    weight = np.ascontiguousarray(matrix, np.float32)
+    value = ir.Value(name="w", const_value=ir.tensor(weight, name="w"))
+    return ir.node("MatMul", [ir.Value(name="x"), value])
 
 
 LAYOUTS = {
@@ -64,15 +72,18 @@ def test_the_way_back_has_a_scale_for_each_bin() -> None:
     window = np.hanning(256) + 0.01
     own = waves(256, 129, window) * np.where(np.arange(129) % 128 == 0, 1, 2)[:, None] / 256
     matrix = np.concatenate([own.real, own.imag]).astype(np.float32)
-    found = fourier.back(matrix)
+    found = fourier.of_node(product(matrix))
     assert found is not None
-    np.testing.assert_allclose(found.scale, np.where(np.arange(129) % 128 == 0, 1, 2), rtol=1e-5)
-    assert fourier.forth(matrix) is None  # its bins differ in scale
-    assert fourier.is_fast(matrix.T)
+    assert found.inverse
+    wanted = np.where(np.arange(129) % 128 == 0, 1, 2)
+    np.testing.assert_allclose(found.transform.scale, wanted, rtol=1e-5)
+    assert fourier.of_node(product(matrix.T)) is None  # its bins differ in scale
 
 
 def test_parts_alone_have_no_way_back() -> None:
-    assert fourier.back(waves(256, 129, np.ones(256)).real.astype(np.float32)) is None
+    alone = waves(256, 129, np.ones(256)).real
+    assert fourier.of_node(product(alone)) is None
+    assert fourier.of_node(product(alone.T)) is not None
 
 
 @pytest.mark.parametrize(
@@ -104,9 +115,11 @@ def test_a_transform_is_fast_where_there_is_a_kernel() -> None:
     for points in range(66, 400, 2):
         matrix = waves(points, points // 2 + 1, np.ones(points))
         stacked = np.concatenate([matrix.real, matrix.imag]).astype(np.float32)
-        assert (fourier.forth(stacked) is not None) == (kernels.split(points) is not None)
+        assert (fourier.of_node(product(stacked.T)) is not None) == (
+            kernels.split(points) is not None
+        )
 
 
 def test_small_ones_stay_products() -> None:
     matrix = waves(32, 17, np.ones(32))
-    assert fourier.forth(np.concatenate([matrix.real, matrix.imag]).astype(np.float32)) is None
+    assert fourier.of_node(product(np.concatenate([matrix.real, matrix.imag]).T)) is None

@@ -89,8 +89,8 @@ def test_data_beats_magnitude_on_the_example():
     recording = calibration.read_wav(ROOT / "examples" / "denoise" / "demo-noisy.wav")
     denoise = trained(ROOT)["denoise"]
     errors = {n: e[0] for n, e in measure(denoise, recording, seeds=1, steps=40).items()}
-    assert errors["second-order"] < errors["wanda"] < errors["magnitude"]
-    assert errors["second-order"] < 0.7 * errors["random"]
+    assert errors["second-order"] < 0.5 * min(errors["wanda"], errors["magnitude"])
+    assert errors["second-order"] < 0.5 * errors["random"]
 
 
 @pytest.mark.measure

@@ -11,8 +11,8 @@ class Case:
     """One row of the table.
 
     Args:
-        family: `gru`, `lstm`, `rnn`, `gemv`, `pointwise` or `scan`.
-        sizes: What the family needs: I, H and T; K and N; C, N and pixels.
+        family: `gru`, `lstm`, `rnn`, `gemv`, `pointwise`, `scan` or `fourier`.
+        sizes: What the family needs: I, H and T; K and N; C, N and pixels; N points and M frames.
         form: Weight format, as in the kernel's name: `f32`, `bf16_b16x1`, `i8_b16x4`.
         density: Share of the blocks that are kept.
         peer: Who runs the same.
@@ -90,6 +90,9 @@ def _others() -> Iterator[Case]:
                 yield Case("pointwise", sizes, form, SPARSE, peer, least=2)
     yield Case("scan", {"C": 256, "T": 2048}, "f32", least=2.5)
     yield Case("scan", {"C": 256, "N": 16, "T": 2048}, "f32", least=30)
+    for points in (256, 400, 512, 1024):
+        for frames in (1, 32):
+            yield Case("fourier", {"N": points, "M": frames})
 
 
 CASES: tuple[Case, ...] = (*_recurrent(), *_sequences(), *_others())

@@ -12,7 +12,7 @@ import numpy as np
 from edgeseq.bench import harness, memory, ort
 from edgeseq.bench.frames import Frames
 from edgeseq.bench.harness import Latency, Side, Spread
-from edgeseq.bench.suite import peers, pointwise, product, recurrent, scan
+from edgeseq.bench.suite import fourier, peers, pointwise, product, recurrent, scan
 from edgeseq.bench.suite.cases import CASES, FAMILIES, Case
 from edgeseq.bench.suite.native import Native, best_isa
 from edgeseq.bench.suite.problem import Problem
@@ -26,6 +26,7 @@ BUILDERS: Mapping[str, Builder] = {
     "gemv": product.build,
     "pointwise": pointwise.build,
     "scan": scan.build,
+    "fourier": fourier.build,
 }
 SEED = 7
 
