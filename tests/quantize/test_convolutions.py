@@ -101,10 +101,9 @@ def test_a_fourier_transform_keeps_its_input() -> None:
     shape = {"x": "1, 1, 256", "y": "1, 66, 3", "w": "66, 1, 128", "o": "66"}
     model = build("strides = [64]", **shape)
     turns = np.outer(np.arange(33), np.arange(128)) * 2 * np.pi / 128
-    # Learnt further: one to the last digit, without a bias, would be computed as a fast transform.
-    rows = np.concatenate([np.cos(turns), np.sin(turns)]) * np.hanning(128) + 1e-4 * np.sin(
-        turns[1]
-    )
+    # Learnt further: an exact one without a bias would be computed as a fast transform.
+    rows = np.concatenate([np.cos(turns), np.sin(turns)]) * np.hanning(128)
+    rows += 1e-4 * np.sin(turns[1])
     weight = model.graph.initializers["W"]
     weight.const_value = ir.tensor(rows[:, None].astype(np.float32), name="W")
     (layer,) = layers.find(model)[0]

@@ -92,7 +92,7 @@ def _others() -> Iterator[Case]:
     yield Case("scan", {"C": 256, "N": 16, "T": 2048}, "f32", least=30)
     for points in (256, 400, 512, 1024):
         for frames in (1, 32):
-            yield Case("fourier", {"N": points, "M": frames})
+            yield Case("fourier", {"N": points, "M": frames}, least=10)
 
 
 CASES: tuple[Case, ...] = (*_recurrent(), *_sequences(), *_others())
