@@ -43,19 +43,16 @@ def _is_complex(value: Any) -> bool:
 
 
 def _along(operator: Operator, ranks: int = 0) -> Operator:
-    """An operator of (x, dim, ...) or (x, amount, dim), where a negative dim counts from the end.
+    """An operator of (x, dim, ...), where a negative dim counts from the end.
 
     Args:
         operator: Works on the real view alike.
         ranks: By how much its dims may exceed those of x: 1 for unsqueeze.
     """
 
-    def call(x: Tensor, *args: Any, dim: int | None = None, **kwargs: Any) -> Any:
-        real = torch.view_as_real(x)
-        if dim is None:
-            first, *rest = args
-            return _complex(operator(real, first % (x.dim() + ranks), *rest, **kwargs))
-        return _complex(operator(real, *args, dim % (x.dim() + ranks), **kwargs))
+    def call(x: Tensor, dim: int, *args: Any, **kwargs: Any) -> Any:
+        place = dim % (x.dim() + ranks)
+        return _complex(operator(torch.view_as_real(x), place, *args, **kwargs))
 
     return call
 

@@ -25,25 +25,24 @@ def choose(node: ir.Node, shapes: Shapes) -> Choice | str:
     if found is None:
         return _NONE
     if node.op_type in ("MatMul", "Gemm"):
-        return _of_product(node, found, shapes)
+        return _of_product(node, found, product(shapes.of(node.inputs[0])[:-1]))
     return _of_convolution(node, found, shapes)
 
 
-def _of_product(node: ir.Node, found: Layer, shapes: Shapes) -> Choice:
-    dims = shapes.of(node.inputs[0])
-    rows, outputs = product(dims[:-1]), int(shapes.of(node.outputs[0])[-1])
+def _of_product(node: ir.Node, found: Layer, rows: Size) -> Choice:
+    layout, samples = found.transform.layout, len(found.transform.window)
+    parts = layout.bins * ((layout.re_at >= 0) + (layout.im_at >= 0))
     signal, spectrum = ("y", "x") if found.inverse else ("x", "y")
-    width = {"x": int(dims[-1]), "y": outputs}
     own = {
         "B": Size.of(1),
         "M": rows,
         "pad": Size.of(0),
-        "L": rows * width[signal],
+        "L": rows * samples,
         f"{signal}_bs": Size.of(0),
-        f"{signal}_ms": Size.of(width[signal]),
+        f"{signal}_ms": Size.of(samples),
         "add": Size.of(0),
     }
-    places = Size.of(0), Size.of(width[spectrum]), Size.of(1)
+    places = Size.of(0), Size.of(parts), Size.of(1)
     return _choice(node, found, own | _parts(found.transform, spectrum, *places))
 
 
