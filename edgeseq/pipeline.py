@@ -30,6 +30,7 @@ PASSES: tuple[str, ...] = (
     "lift-quantized-products",
     # Convolutions and their surroundings.
     "fourier-to-matmul",
+    "fold-to-sum",
     "conv-transpose-to-conv",
     "fuse-conv-batchnorm",
     "unfold-conv",

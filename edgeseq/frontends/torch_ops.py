@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from edgeseq.errors import UnsupportedModelError
+from edgeseq.frontends.torch_asserts import truth
 
 NAMESPACE = "edgeseq_torch"
 GATES = {"gru": 3, "lstm": 4, "rnn_tanh": 1, "rnn_relu": 1}
@@ -153,4 +154,5 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     **{getattr(_VF, kind): _layers(kind) for kind in GATES},
     **{getattr(_VF, f"{kind}_cell"): _cell(kind) for kind in GATES},
     _VF._pack_padded_sequence: refuse_packed,
+    Tensor.__bool__: truth,
 }

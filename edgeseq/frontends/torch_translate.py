@@ -53,6 +53,7 @@ def translate(program: ExportedProgram) -> tuple[ir.Model, ExportedProgram]:
             raise explain_translation(error, program, registry) from error
     ir.passes.common.InlinePass()(model)
     _widen_indices(model)
+    _widen_ranges(model)
     _drop_nothing(model)
     _row_major(model)
     return model, program
@@ -109,6 +110,18 @@ def _widen_indices(model: ir.Model) -> None:
             cast = ir.node("Cast", [node.inputs[1]], {"to": ir.DataType.INT64.value})
             node.graph.insert_before(node, cast)
             node.replace_input_with(1, cast.outputs[0])
+
+
+def _widen_ranges(model: ir.Model) -> None:
+    """`arange(0.5, n)`: the exporter hands numbers of different types on to Range."""
+    for node in list(model.graph.all_nodes()):
+        wide = node.outputs[0].dtype if node.op_type == "Range" and node.domain == "" else None
+        if wide is None or not wide.is_floating_point():
+            continue
+        for place, value in enumerate(node.inputs):
+            cast = ir.node("Cast", [value], {"to": wide.value})
+            node.graph.insert_before(node, cast)
+            node.replace_input_with(place, cast.outputs[0])
 
 
 @functools.cache

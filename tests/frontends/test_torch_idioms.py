@@ -13,6 +13,7 @@ from edgeseq.errors import UnsupportedModelError
 from edgeseq.frontends.torch import import_torch
 from edgeseq.ir import facts
 from tests.frontends.test_torch import assert_same
+from tests.zoo.asserts import Asserts
 
 torch.set_num_threads(1)
 
@@ -54,6 +55,11 @@ class Squeezes(nn.Module):
         return x.squeeze(1).squeeze(-1).squeeze(0)
 
 
+class Ranges(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.arange(0, x.shape[-1], 1.0) + torch.arange(0.5, x.shape[-1])
+
+
 class KeepsTransposed(nn.Module):
     """A weight that is stored as the transpose of another memory."""
 
@@ -72,7 +78,9 @@ class KeepsTransposed(nn.Module):
         (AttentionThenView(bias=False), (1, 5, 16)),
         (AttentionThenView(bias=True), (1, 5, 16)),
         (Squeezes(), (1, 3, 4)),
+        (Ranges(), (1, 4)),
         (KeepsTransposed(), (2, 4)),
+        (Asserts(), (1, 4)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )
@@ -108,6 +116,18 @@ class Branches(Counts):
 def test_a_branch_on_a_counter_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="depends on the values of tensors"):
         import_torch(Branches(), (torch.ones(1, 3),))
+
+
+class DecidesByValues(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if (x > 0).all():
+            return x
+        return -x
+
+
+def test_other_branches_on_values_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="depends on the values of tensors"):
+        import_torch(DecidesByValues(), (torch.ones(1, 3),))
 
 
 class FromLengths(nn.Module):

@@ -34,7 +34,8 @@ code otherwise; the recurrent ones need constant weights.
 The passes replace these where their inputs allow: `If` when its condition is constant
 (`--const`), or when both branches have one shape and can be computed; `ScatterND` and
 `ScatterElements` with constant indices, `SplitToSequence` read by `SequenceAt` with constant
-indices (`chunk` and `split` of PyTorch), `Dropout`, `Identity`, `Constant`, and `STFT` and `DFT`
+indices (`chunk` and `split` of PyTorch), `Dropout`, `Identity`, `Constant`, `Col2Im` (`fold` of
+PyTorch) of known sizes, not dilated and apart at once, and `STFT` and `DFT`
 of a known length. These are replaced by what ONNX defines them by:
 
 {expanded}
@@ -64,7 +65,7 @@ def page() -> str:
     supported, kernels = supported_ops(), select.ops()
     expanded = registry.find("passes", "expand-functions").OPS
     quantized = frozenset(registry.find("passes", "expand-quantized").PASS.ops)
-    gone = expanded | quantized | onnx_newer.OPS | {"STFT", "DFT"}
+    gone = expanded | quantized | onnx_newer.OPS | {"Col2Im", "STFT", "DFT"}
     standard = {s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}
     return TEXT.format(
         newer=listed(onnx_newer.OPS),
