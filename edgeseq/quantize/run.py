@@ -162,19 +162,16 @@ def _choose(
 
 def usual(layer: Layer, scheme: str) -> str:
     """The scheme of a layer that nobody named, where `scheme` is asked for."""
-    if scheme == "float" or _is_transform(layer):
-        return "float"
-    return "float" if parse(scheme).activations and _better_float(layer) else scheme
-
-
-def _is_transform(layer: Layer) -> bool:
-    """Whether a fast transform stands for its weights, and nothing of them is stored."""
-    return layer.kind in (LINEAR, CONVOLUTION) and fourier.of_node(layer.node) is not None
+    if scheme == "float":
+        return scheme
+    why = _better_float(layer)
+    unused = why == fourier.FAST  # its weights, whatever their type
+    return "float" if unused or (why and parse(scheme).activations) else scheme
 
 
 def _better_float(layer: Layer) -> str:
     """Why a layer gains nothing from integers; an empty text where it does."""
-    if _is_transform(layer):
+    if layer.kind in (LINEAR, CONVOLUTION) and fourier.of_node(layer.node) is not None:
         return fourier.FAST
     if layer.kind != LINEAR:
         return ""

@@ -24,7 +24,6 @@ from edgeseq.validate.vectors import Vectors, widened
 Array = npt.NDArray[Any]
 FILE = "verify/vectors.safetensors"
 STEPS = 40
-_OWN_ORACLE = "interpreter float64"
 STEPS_WITHOUT_STATES = 8  # each is the first one again
 # What rounds a float to a level: float32 and float64 may take neighbouring ones.
 _NEAR = 2.0**-14  # of a level: what float32 makes of 127 levels after a few operations
@@ -89,8 +88,8 @@ def record(
     vectors = Vectors(run.fed, widened(run.outputs), widened(run.states))
     reference, rough = _reference(run.references, plan, run.fed)
     runs = [rough]
-    if _has_levels(model) and run.oracle == _OWN_ORACLE:
-        other = Interpreted(model, rounding=_to_the_other_side)
+    other = Interpreted(model, rounding=_to_the_other_side) if _has_levels(model) else None
+    if other is not None and run.oracle == other.name:
         runs.append(roll(other, run.fed, plan.states, plan.pairs, stacked=plan.stacked))
     vectors.save(folder / FILE)
     return {

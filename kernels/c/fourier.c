@@ -114,6 +114,9 @@ ES_STAGE(3)
 ES_STAGE(4)
 ES_STAGE(5)
 
+/* The stage with which a transform of n points begins. */
+ES_FN int es_radix(int n) { return n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : n % 3 == 0 ? 3 : 5; }
+
 /*
  * A transform of n points, each of them `lanes` floats (whole vectors), those of x `step` apart.
  * `*turns`: for each stage, for p from 1 to m - 1 and k from 1 to r - 1, the real and the imaginary
@@ -124,7 +127,7 @@ ES_FN es_complex es_fft(int n, int lanes, int step, es_complex x, es_complex a, 
   int width = lanes;
   es_complex to = a, other = b;
   while (n > 1) {
-    const int r = n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : n % 3 == 0 ? 3 : 5;
+    const int r = es_radix(n);
     n /= r;
     if (r == 4)
       *turns = es_stage_4(n, width, step, x, to, *turns);
@@ -260,7 +263,7 @@ ES_FN void es_fourier_back(const es_fourier *f) {
   const es_complex bins = f->bins, rows = f->c, turned = f->a;
   const float *turns = f->turns, *turns_c = turns;
   for (int n = R; n > 1;) { /* those of C points stand behind those of R */
-    const int r = n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : n % 3 == 0 ? 3 : 5;
+    const int r = es_radix(n);
     n /= r;
     turns_c += 2 * (r - 1) * (n - 1);
   }
